@@ -1,0 +1,1 @@
+"""The stages of ``pipeline`` as Ray actors; the only package that imports Ray."""

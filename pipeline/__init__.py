@@ -1,0 +1,4 @@
+"""Action recognition as a library: six stages, six nouns, no processes and no globals.
+
+    source -> decode -> window -> model -> events -> sink
+"""
