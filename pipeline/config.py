@@ -1,0 +1,352 @@
+"""What a user may set: one YAML file, checked before anything starts.
+
+Every model here is frozen and refuses unknown keys. Fields that a network also has an opinion on
+(``sample_fps``, ``hop``, ``short_side_px``, thresholds) default to ``None``, which means "as the
+weights suggest"; what the weights *require* (sizes, frames, labels) can't be set at all.
+``Settings`` is the answer after both were asked: the knobs that the stages take.
+"""
+
+import hashlib
+import json
+import os
+import stat
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from pipeline.errors import ConfigError
+
+MAX_PIXELS = 9_437_184  # the largest picture of H.264 level 5.2: 4096 x 2304
+MAX_SAMPLE_FPS = 240
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+def _fraction(value: object) -> object:
+    """8 -> 8, 29.97 -> 2997/100, "30000/1001" -> 30000/1001: what is written is what is meant."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Fraction):
+        raise ValueError(f"want a rate in pictures per second, got {value!r}")
+    try:
+        rate = Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"want a rate such as 8, 12.5 or 30000/1001, got {value!r}") from None
+    if not 0 < rate <= MAX_SAMPLE_FPS:
+        raise ValueError(f"want more than 0 and at most {MAX_SAMPLE_FPS} per second, got {value}")
+    return rate
+
+
+Rate = Annotated[Fraction, BeforeValidator(_fraction)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[\w][\w.\-/ ]{0,199}$")]
+
+
+class GridSpec(_Frozen):
+    """Which pictures of a stream are looked at."""
+
+    sample_fps: Rate
+    """Grid points per second of presentation time."""
+    max_gap_s: Positive = 1.0
+    """Without a picture for this long, the session ends."""
+
+
+class PictureSpec(_Frozen):
+    """What becomes of a picture that is looked at."""
+
+    size_px: int = Field(ge=32, multiple_of=2)
+    """Side of the high-resolution square; the low one has half of it."""
+    short_side_px: int
+    """The shorter side is scaled to this, then the centre is cut out."""
+    max_pixels: int = Field(default=MAX_PIXELS, gt=0)
+    """A larger picture is refused before it is decoded."""
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> "PictureSpec":
+        if self.short_side_px < self.size_px:
+            raise ValueError(
+                f"a centre crop of {self.size_px} px can't be cut from a picture whose short side "
+                f"is {self.short_side_px} px; want short_side_px of at least {self.size_px}"
+            )
+        return self
+
+
+class WindowSpec(_Frozen):
+    """How sampled pictures become windows."""
+
+    frames: int = Field(ge=2)
+    """T, grid points per window."""
+    hop: int = Field(ge=2)
+    """Grid points from one window's start to the next."""
+    big_input: Literal["high", "low"] = "high"
+    """The resolution at which the network wants its Big frames."""
+
+    @model_validator(mode="after")
+    def _pairs_stay_whole(self) -> "WindowSpec":
+        for name, value in (("frames", self.frames), ("hop", self.hop)):
+            if value % 2:
+                raise ValueError(
+                    f"{name} must be even, because big and little frames alternate; got {value}"
+                )
+        if self.hop > self.frames:
+            raise ValueError(
+                f"hop must be at most frames ({self.frames}), or some pictures would be in no "
+                f"window; got {self.hop}"
+            )
+        return self
+
+
+class EventSpec(_Frozen):
+    """When scores become events. Times are in seconds of presentation time."""
+
+    enter: Share = 0.5
+    """Smoothed score at which an action begins."""
+    exit: Share = 0.35
+    """Smoothed score below which it stops being seen."""
+    smoothing_windows: int = Field(default=2, ge=1)
+    """Scores are averaged over this many windows, the current one last."""
+    min_duration_s: NotNegative = 0.0
+    """An action that covers less is never published."""
+    merge_gap_s: NotNegative = 1.0
+    """An action seen again within this time goes on instead of ending."""
+    cooldown_s: NotNegative = 0.0
+    """After an end, the same label can't begin for this long."""
+    update_interval_s: Positive = 5.0
+    """Cadence of updates while an action lasts."""
+    background: tuple[str, ...] = ()
+    """Labels that are never events."""
+
+    @model_validator(mode="after")
+    def _hysteresis(self) -> "EventSpec":
+        if self.exit > self.enter:
+            raise ValueError(
+                f"exit ({self.exit}) must not exceed enter ({self.enter}), "
+                "or an action would end in the window that began it"
+            )
+        return self
+
+
+class Settings(_Frozen):
+    """The knobs of all stages, after config and weights have both been asked."""
+
+    grid: GridSpec
+    picture: PictureSpec
+    window: WindowSpec
+    events: EventSpec
+
+    def digest(self) -> str:
+        """Hash of everything that decides which events a video gives, in 16 hex digits."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class ModelConfig(_Frozen):
+    """Which weights, where."""
+
+    path: str = "default"
+    """A bundle, a published checkpoint, or ``default`` for the one that comes along."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    frames: int | None = None
+    """T, where neither file nor file name tells."""
+    beta: int | None = None
+    labels: str | None = None
+    """A text file with a label per line, where the weights bring none."""
+
+
+class SamplingConfig(_Frozen):
+    """Overrides of what the weights suggest about pictures and windows."""
+
+    sample_fps: Rate | None = None
+    max_gap_s: Positive = 1.0
+    short_side_px: int | None = Field(default=None, gt=0)
+    hop: int | None = None
+    max_pixels: int = Field(default=MAX_PIXELS, gt=0)
+
+    @field_validator("hop")
+    @classmethod
+    def _even_hop(cls, hop: int | None) -> int | None:
+        if hop is not None and (hop < 2 or hop % 2):
+            raise ValueError(
+                f"hop must be an even number of frames, because big and little frames "
+                f"alternate; got {hop}"
+            )
+        return hop
+
+
+class EventConfig(_Frozen):
+    """Overrides of what the weights suggest about events; see ``EventSpec``."""
+
+    enter: Share | None = None
+    exit: Share | None = None
+    smoothing_windows: int | None = Field(default=None, ge=1)
+    min_duration_s: NotNegative | None = None
+    merge_gap_s: NotNegative | None = None
+    cooldown_s: NotNegative | None = None
+    update_interval_s: Positive | None = None
+    background: tuple[str, ...] | None = None
+
+
+class RecognizerConfig(_Frozen):
+    """How windows are batched, and what of the machine the network may use."""
+
+    batch_size: int = Field(default=8, ge=1)
+    batch_timeout_ms: NotNegative = 0.0
+    """How long a batch waits for company once its first window is there."""
+    workers: int | None = Field(default=None, ge=1)
+    """Batches computed side by side; by default one per CPU core, or one on a GPU."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads per batch: more makes one window faster and all windows together slower."""
+    count: int = Field(default=1, ge=1)
+    """Recognizer actors; streams are dealt out among them."""
+
+
+class DecodeConfig(_Frozen):
+    """How containers are read."""
+
+    threads: int = Field(default=1, ge=1)
+    """Slice threads per stream. Frame threads are not offered: they lose pictures of damaged
+    files without an error, and not the same ones each time."""
+    open_timeout_s: Positive = 10.0
+    read_timeout_s: Positive = 10.0
+
+
+class RedisConfig(_Frozen):
+    """Where events go; without a URL, to a private server of our own."""
+
+    url: SecretStr | None = None
+    password_env: str | None = None
+    """Name of the environment variable that holds the password."""
+    password_file: Path | None = None
+    prefix: Name = "actionstream"
+    maxlen: int = Field(default=1_000_000, ge=100)
+    """About how many entries a stream keeps; Redis trims by whole nodes of 100."""
+    state_dir: Path | None = None
+    """Where the private server keeps its data; by default under ``$XDG_STATE_HOME``."""
+
+
+class CameraConfig(_Frozen):
+    """One camera."""
+
+    name: Name
+    """The stream's name in every event."""
+    url: SecretStr
+    """``rtsp://`` or ``rtsps://``; better without the password."""
+    username: str | None = None
+    password_env: str | None = None
+    password_file: Path | None = None
+    transport: Literal["tcp", "udp"] = "tcp"
+
+
+class Config(_Frozen):
+    """The whole file."""
+
+    model: ModelConfig = ModelConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    events: EventConfig = EventConfig()
+    recognizer: RecognizerConfig = RecognizerConfig()
+    decode: DecodeConfig = DecodeConfig()
+    redis: RedisConfig = RedisConfig()
+    cameras: tuple[CameraConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "Config":
+        names = [camera.name for camera in self.cameras]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two cameras are named {twice[0]!r}; their events would mix")
+        return self
+
+
+def load_config(path: Path) -> Config:
+    """The config in a YAML file.
+
+    Raises:
+        ConfigError: the file can't be read, isn't YAML, or says something impossible; the message
+            names file, place and consequence, and never a value that may be a secret.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: can't read the config: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a text file in UTF-8") from None
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "can't be parsed"
+        raise ConfigError(f"{path}{place}: not YAML: {problem}") from None
+    if document is None:
+        document = {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: want keys such as 'cameras:', got a {type(document).__name__}")
+    return parse_config(document, where=str(path))
+
+
+def parse_config(document: dict[str, object], *, where: str) -> Config:
+    """The config in a mapping; ``where`` names it in messages.
+
+    Raises:
+        ConfigError: as ``load_config``.
+    """
+    try:
+        return Config.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {describe(error)}") from None
+
+
+def describe(error: ValidationError) -> str:
+    """Every complaint of pydantic on one line: place, what is wrong, what would be right.
+
+    Inputs are left out on purpose: a mistyped key may hold a password.
+    """
+    parts = []
+    for detail in error.errors(include_input=False, include_url=False):
+        place = ".".join(str(step) for step in detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            message = "no such setting (a typing error, or of a newer version)"
+        else:
+            message = detail["msg"].removeprefix("Value error, ")
+        parts.append(f"{place}: {message}" if place else message)
+    return "; ".join(parts)
+
+
+def read_secret(*, env: str | None, file: Path | None, what: str) -> str | None:
+    """A secret from the environment or a file, or None where neither is named.
+
+    Raises:
+        ConfigError: the variable isn't set, the file can't be read or others can read it, or
+            both are named.
+    """
+    if env and file:
+        raise ConfigError(f"{what}: password_env and password_file are both given; keep one")
+    if env:
+        value = os.environ.get(env)
+        if value is None:
+            raise ConfigError(f"{what}: the environment variable {env} is not set")
+        return value
+    if file:
+        try:
+            mode = file.stat().st_mode
+            secret = file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{what}: can't read the password file {file}: {error}") from None
+        if mode & (stat.S_IRGRP | stat.S_IROTH):
+            raise ConfigError(f"{what}: others can read the password file; run: chmod 600 {file}")
+        return secret
+    return None
