@@ -1,4 +1,1 @@
-"""Action recognition as a library: six stages, six nouns, no processes and no globals.
-
-    source -> decode -> window -> model -> events -> sink
-"""
+"""Action recognition as a library: six stages, six nouns, no processes and no globals."""

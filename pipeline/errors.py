@@ -2,7 +2,7 @@
 
     ActionstreamError
     ├── ConfigError          the call or the config is wrong      -> the command line: exit code 2
-    ├── SourceError          one input can't be read              -> the run: reported, the others go on
+    ├── SourceError          one input can't be read              -> the run: reported, others go on
     │   ├── SourceNotFound        no such file, path or host
     │   ├── SourceForbidden       an address that a source of this kind may not open
     │   ├── SourceUnauthorized    the camera wants other credentials
