@@ -1,0 +1,166 @@
+"""The decode stage: pictures on the sampling grid, small, with sessions marked off."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+from pipeline.config import GridSpec, PictureSpec
+from pipeline.decode.grid import Grid
+from pipeline.decode.pictures import PacketFeed, Picture, PictureReader
+from pipeline.decode.scale import Scaler
+from pipeline.errors import NotAVideo
+from pipeline.records import NS, Clock, EndReason, Sample, Session, SessionEnd, TimeOfDay
+from pipeline.tally import Tally
+
+HEADER_SLACK_S = 1  # a header's duration counts the sound as well, and rounds
+
+
+def random_session_id() -> str:
+    """A new live session's name."""
+    return uuid.uuid4().hex[:16]
+
+
+class Decoder:
+    """Turns one feed into samples and session ends."""
+
+    def __init__(
+        self,
+        feed: PacketFeed,
+        *,
+        stream_id: str,
+        session_id: str | None,
+        grid: GridSpec,
+        picture: PictureSpec,
+        hop: int,
+        tally: Tally,
+        threads: int = 1,
+        origin_ns: int | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``session_id`` is a file's; a camera's sessions each get a random one."""
+        self._feed = feed
+        self._stream_id = stream_id
+        self._session_id = session_id
+        self._grid_spec = grid
+        self._hop = hop
+        self._origin_ns = origin_ns
+        self._tally = tally
+        self._now = now
+        self._live_clock: TimeOfDay | None = None
+        self._scaler = Scaler(picture)
+        self._reader = PictureReader(
+            feed, max_pixels=picture.max_pixels, threads=threads, tally=tally
+        )
+
+    def samples(self) -> Iterator[Sample | SessionEnd]:
+        """Samples in order; after the last one of each session, its end.
+
+        Raises:
+            NotAVideo: a file in which nothing, or a single picture, could be decoded.
+            SourceError: from the feed, after which the session is left open for the caller to end.
+        """
+        grid: Grid | None = None
+        session = self._new_session()
+        size = None
+        for picture, pts_ns in self._reader.pictures():
+            self._tally.pictures += 1
+            self._tally.corrupt += picture.corrupt
+            if grid is None:
+                grid = self._new_grid()
+            frame_size = (picture.frame.width, picture.frame.height)
+            last_ns = grid.last_ns if size else pts_ns
+            placement = grid.place(pts_ns, resized=size not in (None, frame_size))
+            if placement.late:
+                self._tally.dropped["late"] += 1
+                continue
+            size = frame_size
+            if placement.ended:
+                yield self._end(session, placement.ended, last_ns)
+                session = self._new_session()
+            yield from self._samples_of(picture, pts_ns, placement.ordinals, session, grid)
+        if self._feed.kind == "file" and self._tally.pictures < 2:
+            raise self._no_video()
+        if grid is not None:
+            yield self._end(session, EndReason.END, grid.last_ns)
+
+    def _samples_of(
+        self, picture: Picture, pts_ns: int, ordinals: range, session: Session, grid: Grid
+    ) -> Iterator[Sample]:
+        self._tally.position_ns = pts_ns - grid.origin_ns
+        if not ordinals:
+            self._tally.skipped += 1
+            return
+        self._tally.sampled += 1
+        self._tally.points += len(ordinals)
+        self._tally.repeated += len(ordinals) - 1
+        arrived_s = self._now()
+        high, low = self._scaler.scale(
+            picture.frame, pixel_aspect=self._feed.stream.sample_aspect_ratio or Fraction(1)
+        )
+        time_of_day = self._time_of_day(picture, pts_ns, arrived_s)
+        for ordinal in ordinals:
+            yield Sample(
+                session=session,
+                ordinal=ordinal,
+                grid_ns=grid.time_ns(ordinal),
+                next_grid_ns=grid.time_ns(ordinal + 1),
+                pts_ns=pts_ns,
+                high_HWC=high,
+                low_HWC=low,
+                corrupt=picture.corrupt,
+                time_of_day=time_of_day,
+                arrived_s=arrived_s,
+            )
+
+    def _time_of_day(self, picture: Picture, pts_ns: int, arrived_s: float) -> TimeOfDay:
+        """Fixed at a session's first picture; a sender report from the camera replaces it."""
+        if self._feed.kind == "file":
+            created_s = self._feed.created_s  # of the file's first picture, near enough its time 0
+            return TimeOfDay(clock=Clock.CONTAINER, offset_s=created_s)
+        if picture.camera_clock_us is not None:
+            offset_s = picture.camera_clock_us / 1e6 - pts_ns / NS
+            self._live_clock = TimeOfDay(clock=Clock.NTP, offset_s=offset_s)
+        elif self._live_clock is None:
+            self._live_clock = TimeOfDay(clock=Clock.WALL, offset_s=arrived_s - pts_ns / NS)
+        return self._live_clock
+
+    def _new_grid(self) -> Grid:
+        return Grid(
+            self._grid_spec,
+            kind=self._feed.kind,
+            hop=self._hop,
+            tick_ns=self._reader.tick_ns,
+            origin_ns=self._origin_ns,
+        )
+
+    def _new_session(self) -> Session:
+        self._live_clock = None
+        return Session(
+            stream_id=self._stream_id,
+            session_id=self._session_id or random_session_id(),
+            kind=self._feed.kind,
+            sample_fps=self._grid_spec.sample_fps,
+        )
+
+    def _end(self, session: Session, reason: EndReason, at_ns: int) -> SessionEnd:
+        self._tally.sessions += 1
+        truncated = reason is EndReason.END and self._truncated(at_ns)
+        return SessionEnd(session=session, reason=reason, at_ns=at_ns, truncated=truncated)
+
+    def _truncated(self, last_ns: int) -> bool:
+        """Does the header promise more than came?"""
+        came = self._tally.pictures
+        if came < self._feed.promised_pictures:
+            return True
+        promised_end = self._feed.promised_end
+        return promised_end is not None and last_ns < (promised_end - HEADER_SLACK_S) * NS
+
+    def _no_video(self) -> NotAVideo:
+        shown = self._feed.shown
+        if self._tally.pictures == 1:
+            return NotAVideo(f"{shown}: holds a single picture, and an action takes several")
+        return NotAVideo(
+            f"{shown}: not one picture could be decoded "
+            f"({self._tally.damaged_packets} damaged packets); is the file whole?"
+        )

@@ -1,0 +1,91 @@
+"""Camera addresses: parsed and judged before FFmpeg sees them, and free of secrets when shown.
+
+FFmpeg takes ``file:``, ``concat:``, ``subfile:``, ``cache:`` and more wherever it takes a URL, so
+a "camera" could read any local file; only the schemes in ``SCHEMES`` pass here.
+"""
+
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote, urlsplit
+
+from pipeline.errors import ConfigError, SourceForbidden
+
+SCHEMES = ("rtsp", "rtsps")
+DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a camera is; ``str()`` of it holds no secret."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    """Path and query, as written; begins with a slash or is empty."""
+    username: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{_without_query(self.path)}"
+
+    def url(self) -> str:
+        """What FFmpeg needs, secrets included: never to be logged."""
+        login = ""
+        if self.username is not None:
+            login = quote(self.username, safe="")
+            if self.password is not None:
+                login += ":" + quote(self.password, safe="")
+            login += "@"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{login}{host}:{self.port}{self.path}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Strings that must not be shown."""
+        plain = [self.password] if self.password else []
+        return tuple({*plain, *(quote(secret, safe="") for secret in plain)})
+
+
+def parse_address(url: str, *, username: str | None = None, password: str | None = None) -> Address:
+    """The address in a camera's URL; a login given apart wins over the one in the URL.
+
+    Raises:
+        SourceForbidden: a scheme that isn't for cameras.
+        ConfigError: not a URL, or one without a host.
+    """
+    if any(ord(character) <= 32 or ord(character) == 127 for character in url):
+        raise ConfigError("the camera's URL holds spaces or control characters")
+    scheme, colon, _ = url.partition(":")
+    if not colon or scheme.lower() not in SCHEMES:
+        shown = scheme.lower() if colon and scheme.isalnum() and len(scheme) <= 16 else "none"
+        raise SourceForbidden(
+            f"a camera's URL must begin with rtsp:// or rtsps:// (its scheme is {shown}); "
+            "to analyse a local file, use: actionstream analyze FILE"
+        )
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ConfigError("the camera's URL has no valid host or port") from None
+    if not parts.hostname:
+        raise ConfigError("the camera's URL names no host; want rtsp://HOST[:PORT]/PATH")
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    if username is None and parts.username is not None:
+        username = unquote(parts.username)
+    if password is None and parts.password is not None:
+        password = unquote(parts.password)
+    return Address(
+        scheme=parts.scheme,
+        host=parts.hostname,
+        port=port or DEFAULT_PORTS[parts.scheme],
+        path=path,
+        username=username,
+        password=password,
+    )
+
+
+def _without_query(path: str) -> str:
+    """Cameras take logins in the query as well: /stream?user=admin&password=…."""
+    before, mark, _ = path.partition("?")
+    return f"{before}?***" if mark else before

@@ -1,0 +1,148 @@
+"""An opened source: the packets of its best video stream, and what its header promises.
+
+Every error of FFmpeg becomes one of ours here, with a message of our own: FFmpeg's texts hold the
+URL with its password. Time-outs are told by our own clock, because FFmpeg reports them as
+invalid data. ``close`` matters: without it no RTSP TEARDOWN is sent and memory stays behind.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from fractions import Fraction
+from typing import Self, cast
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from pipeline.errors import (
+    NotAVideo,
+    SourceError,
+    SourceNotFound,
+    SourceTimeout,
+    SourceUnauthorized,
+    SourceUnreachable,
+)
+from pipeline.records import SourceKind
+
+
+class Feed:
+    """Packets of one video stream; a context manager."""
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        kind: SourceKind,
+        shown: str,
+        options: dict[str, str],
+        open_timeout_s: float,
+        read_timeout_s: float,
+    ) -> None:
+        self.kind = kind
+        self.shown = shown
+        """The source as messages may name it."""
+        self._read_timeout_s = read_timeout_s
+        began_s = time.monotonic()
+        try:
+            self._container: InputContainer = av.open(
+                target, options=options, timeout=(open_timeout_s, read_timeout_s)
+            )
+        except (av.FFmpegError, OSError, UnicodeError) as error:
+            waited_s = time.monotonic() - began_s
+            raise _translate(error, shown, kind, waited_s, open_timeout_s) from None
+        video = self._container.streams.best("video")
+        if not isinstance(video, VideoStream):
+            self._container.close()
+            raise NotAVideo(f"{shown}: holds no video stream (sound only?); give a file with video")
+        self.stream: VideoStream = video
+
+    @property
+    def promised_pictures(self) -> int:
+        """Pictures that the header promises; 0 where it doesn't say."""
+        return self.stream.frames if self.kind == "file" else 0
+
+    @property
+    def promised_end(self) -> Fraction | None:
+        """Presentation time in seconds at which the header says the video ends, if it does."""
+        if self.kind == "live":
+            return None
+        stream = self.stream
+        if stream.duration is not None and stream.time_base is not None:
+            return (stream.duration + (stream.start_time or 0)) * stream.time_base
+        container = self._container
+        if container.duration is not None and len(container.streams) == 1:
+            return Fraction(container.duration + (container.start_time or 0), av.time_base)
+        return None
+
+    @property
+    def created_s(self) -> float | None:
+        """Unix seconds at which the file says it was recorded."""
+        text = self._container.metadata.get("creation_time")
+        if self.kind == "live" or not text:
+            return None
+        with suppress(ValueError):
+            stamp = datetime.fromisoformat(text.replace("Z", "+00:00"))
+            if stamp.year > 1970 and stamp.tzinfo is not None:
+                return stamp.timestamp()
+        return None
+
+    def packets(self) -> Iterator["Packet[VideoStream]"]:
+        """Packets in decoding order, an empty one last, to flush the decoder.
+
+        Raises:
+            SourceTimeout, SourceUnreachable: live only; a file's damage ends its packets.
+        """
+        demuxed = self._container.demux(self.stream)
+        while True:
+            asked_s = time.monotonic()
+            try:
+                packet = next(demuxed)
+            except StopIteration:
+                return
+            except (av.FFmpegError, OSError) as error:
+                if self.kind == "file":
+                    yield cast("Packet[VideoStream]", Packet())  # flush what was read so far
+                    return
+                waited_s = time.monotonic() - asked_s
+                raise _translate(
+                    error, self.shown, self.kind, waited_s, self._read_timeout_s
+                ) from None
+            yield packet
+
+    def close(self) -> None:
+        """Send TEARDOWN where there is a camera, and free everything."""
+        self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _translate(
+    error: Exception, shown: str, kind: SourceKind, waited_s: float, timeout_s: float
+) -> SourceError:
+    """Our error for FFmpeg's, whose text may hold a password and is left behind."""
+    if kind == "live" and waited_s >= 0.9 * timeout_s:  # both time-outs look like invalid data
+        return SourceTimeout(f"{shown}: no answer within {timeout_s:g} s; is the camera up?")
+    if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
+        return SourceUnauthorized(
+            f"{shown}: the camera refuses the login; check username and password"
+        )
+    if isinstance(error, av.error.HTTPNotFoundError):
+        return SourceNotFound(f"{shown}: the camera has no such path; check the URL's path")
+    if isinstance(error, ConnectionError | av.error.ExitError):
+        return SourceUnreachable(f"{shown}: the connection was refused or lost; is the camera up?")
+    if isinstance(error, FileNotFoundError):
+        return SourceNotFound(f"{shown}: no such file")
+    if isinstance(error, PermissionError):
+        return SourceUnauthorized(f"{shown}: not allowed to read it; check its permissions")
+    if kind == "live":
+        return SourceUnreachable(
+            f"{shown}: can't be opened as RTSP ({type(error).__name__}); check host, port and path"
+        )
+    return NotAVideo(f"{shown}: no video can be found in it; is the file whole, and a video?")

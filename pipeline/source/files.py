@@ -1,0 +1,129 @@
+"""Files as sources: which ones are meant, what their streams are called, how they are opened."""
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import ClassVar
+
+from pipeline.errors import ConfigError, NotAVideo, SourceNotFound, SourceUnauthorized
+from pipeline.records import SourceKind
+from pipeline.source.feed import Feed
+
+VIDEO_SUFFIXES = frozenset(
+    ".3gp .avi .flv .gif .h264 .h265 .hevc .ivf .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf "
+    ".nut .ogv .ts .vob .webm .wmv .y4m".split()
+)
+"""What a folder is searched for; a file named outright may end as it likes."""
+
+FORMATS = (
+    "3g2,3gp,asf,av1,avi,dv,flv,gif,h264,hevc,ivf,m4a,m4v,matroska,mj2,mjpeg,mov,mp4,mpeg,mpegts,"
+    "mpegvideo,mxf,nut,obu,ogg,vc1,webm,wtv,yuv4mpegpipe"
+)
+"""FFmpeg's demuxers that read one file only: a playlist could open others behind our back."""
+
+_PICTURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"BM": "BMP", b"II*\0": "TIFF"}
+_SNIFF_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSource:
+    """A video file, read from its start to its end."""
+
+    kind: ClassVar[SourceKind] = "file"
+    path: Path
+    stream_id: str
+
+    @property
+    def session_id(self) -> str:
+        """Stable, so that a second run over the file gives the same event ids."""
+        return sha256(b"file:" + self.stream_id.encode()).hexdigest()[:16]
+
+    def open(self) -> Feed:
+        """The file's packets.
+
+        Raises:
+            SourceNotFound, SourceUnauthorized, NotAVideo: with the path and what to do.
+        """
+        _sniff(self.path)
+        return Feed(
+            f"file:{self.path.absolute()}",  # "file:" keeps FFmpeg from reading "concat:…" in it
+            kind="file",
+            shown=str(self.path),
+            options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
+            open_timeout_s=60.0,
+            read_timeout_s=60.0,
+        )
+
+
+def find_files(
+    patterns: Sequence[str], *, root: Path | None = None, name: str | None = None
+) -> list[FileSource]:
+    """The files meant by paths, folders (searched by suffix) and globs, each once, in order.
+
+    A stream is called ``name`` (one file only), else by its path relative to ``root``, else by
+    its path as written. A path without a file is kept, so that opening it says so and the other
+    inputs go on.
+
+    Raises:
+        ConfigError: ``name`` for several files, or two files that would share a name.
+    """
+    paths = list(dict.fromkeys(path for pattern in patterns for path in _expand(pattern)))
+    if name is not None and len(paths) != 1:
+        raise ConfigError(f"--name names one stream, but {len(paths)} files were given")
+    sources = [FileSource(path=path, stream_id=name or _stream_id(path, root)) for path in paths]
+    seen: dict[str, Path] = {}
+    for source in sources:
+        other = seen.setdefault(source.stream_id, source.path)
+        if other != source.path:
+            raise ConfigError(
+                f"{other} and {source.path} would both be the stream {source.stream_id!r}, and "
+                "their events would mix; give --root or --name"
+            )
+    return sources
+
+
+def _expand(pattern: str) -> list[Path]:
+    path = Path(pattern)
+    if path.is_dir():
+        found = sorted(
+            child
+            for child in path.rglob("*")
+            if child.suffix.lower() in VIDEO_SUFFIXES and child.is_file()
+        )
+        return found or [path]
+    if not path.exists() and glob.has_magic(pattern):
+        return [Path(match) for match in sorted(glob.glob(pattern, recursive=True))] or [path]
+    return [path]
+
+
+def _stream_id(path: Path, root: Path | None) -> str:
+    if root is None:
+        return path.as_posix().removeprefix("./")
+    try:
+        return path.resolve().relative_to(root.resolve()).as_posix()
+    except ValueError:
+        raise ConfigError(f"{path} is not under --root {root}") from None
+
+
+def _sniff(path: Path) -> None:
+    """Say what a file is when it plainly is no video: FFmpeg would only say "invalid data"."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_SNIFF_BYTES)
+    except FileNotFoundError:
+        raise SourceNotFound(f"{path}: no such file; check the path") from None
+    except IsADirectoryError:
+        raise SourceNotFound(
+            f"{path}: a folder without videos; give a file or another folder"
+        ) from None
+    except OSError as error:
+        raise SourceUnauthorized(f"{path}: can't be read: {error.strerror}") from None
+    if not head:
+        raise NotAVideo(f"{path}: the file is empty; was it copied to its end?")
+    for magic, kind in _PICTURES.items():
+        if head.startswith(magic):
+            raise NotAVideo(f"{path}: a {kind} picture, not a video; give a video file")
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"#extm3u", b"ffconcat", b"v=0")):
+        raise NotAVideo(f"{path}: a page or a playlist, not a video; give the video itself")
