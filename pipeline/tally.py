@@ -47,6 +47,9 @@ class Tally:
     windows_dropped: Counter[str] = field(default_factory=Counter)
     """Windows made but never scored, by reason: overload, stopped."""
     events: int = 0
+    reconnects: int = 0
+    length_ns: int = 0
+    """How long the file is by its header; 0 where it doesn't say."""
     position_ns: int = 0
     """Presentation time of the latest picture, from the first one of its session or file."""
 

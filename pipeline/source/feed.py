@@ -78,6 +78,11 @@ class Feed:
         return None
 
     @property
+    def length_ns(self) -> int:
+        """How long the header says it is; 0 where it doesn't say."""
+        return 1000 * (self._container.duration or 0) if self.kind == "file" else 0
+
+    @property
     def created_s(self) -> float | None:
         """Unix seconds at which the file says it was recorded."""
         text = self._container.metadata.get("creation_time")

@@ -1,0 +1,143 @@
+"""One stream's windows on their way to the network and back, in order and bounded.
+
+At most two windows are unanswered at any time. A file's decoder waits for its turn. A camera can't
+wait: the newest window is kept until there is room, an older one that is still here is dropped
+and counted. So a slow network costs windows, never latency.
+
+    decode thread:   push(window) ... push(end) ... close()
+    other thread:    for answer in lane: ...     scores and session ends, in order
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from threading import Condition
+
+from pipeline.records import Scores, SessionEnd, Window
+from pipeline.tally import Tally
+
+UNANSWERED = 2  # one being computed, one that waits: the network never idles for the way between
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    item: Window | SessionEnd
+    answer: Future[Scores] | None = None
+
+
+class Lane:
+    """Bounded, ordered way of one stream through whatever computes scores."""
+
+    def __init__(
+        self, submit: Callable[[Window], Future[Scores]], *, live: bool, tally: Tally
+    ) -> None:
+        self._submit = submit
+        self._live = live
+        self._tally = tally
+        self._line: deque[_Entry] = deque()
+        self._changed = Condition()  # reentrant: an answer may come while we submit
+        self._closed = False
+        self._abandoned = False
+        self._error: BaseException | None = None
+
+    def push(self, item: Window | SessionEnd) -> bool:
+        """Add what comes next; for a file this waits until there is room. False: nobody reads."""
+        with self._changed:
+            if isinstance(item, SessionEnd):
+                self._push_end(item)
+            elif self._live:
+                self._push_live(item)
+            else:
+                self._changed.wait_for(lambda: self._abandoned or self._waiting() < UNANSWERED)
+                self._line.append(_Entry(item))
+            self._send_due()
+            self._changed.notify_all()
+            return not self._abandoned
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Nothing more will come; ``error`` reaches the reader after all that came before it."""
+        with self._changed:
+            self._closed, self._error = True, error
+            self._changed.notify_all()
+
+    def abandon(self) -> None:
+        """The reader is gone: nothing waits any longer, what is left is counted as dropped."""
+        with self._changed:
+            self._abandoned = True
+            self._drop_rest()
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[Scores | SessionEnd]:
+        """Answers in order, until the lane is closed.
+
+        Raises:
+            BaseException: what ``close`` was given, or what the network raised for a window.
+        """
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._can_step)
+                if not self._line:
+                    if self._error is not None:
+                        raise self._error
+                    return
+                entry = self._line.popleft()
+                self._send_due()
+                self._changed.notify_all()
+            yield entry.item if isinstance(entry.item, SessionEnd) else self._scores(entry)
+
+    def _scores(self, entry: _Entry) -> Scores:
+        assert entry.answer is not None
+        try:
+            scores = entry.answer.result()
+        except (Exception, CancelledError):
+            self._tally.windows_dropped["failed"] += 1
+            raise
+        self._tally.scored += 1
+        return scores
+
+    def _can_step(self) -> bool:
+        if not self._line:
+            return self._closed
+        head = self._line[0]
+        return isinstance(head.item, SessionEnd) or (head.answer is not None and head.answer.done())
+
+    def _waiting(self) -> int:
+        return sum(isinstance(entry.item, Window) for entry in self._line)
+
+    def _push_end(self, end: SessionEnd) -> None:
+        if self._line and isinstance(self._line[-1].item, SessionEnd):
+            return  # a session without a window: nobody has to hear that it ended
+        self._line.append(_Entry(end))
+
+    def _push_live(self, window: Window) -> None:
+        for entry in self._line:
+            if isinstance(entry.item, Window) and entry.answer is None:
+                self._line.remove(entry)
+                self._tally.windows_dropped["overload"] += 1
+                break
+        self._line.append(_Entry(window))
+
+    def _send_due(self) -> None:
+        """Send windows while fewer than two are on their way."""
+        if self._abandoned:
+            self._drop_rest()
+            return
+        sent = sum(entry.answer is not None for entry in self._line)
+        for entry in self._line:
+            if sent >= UNANSWERED:
+                return
+            if isinstance(entry.item, Window) and entry.answer is None:
+                entry.answer = self._submit(entry.item)
+                entry.answer.add_done_callback(self._answered)
+                sent += 1
+
+    def _answered(self, _: Future[Scores]) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _drop_rest(self) -> None:
+        self._tally.windows_dropped["stopped"] += self._waiting()
+        self._line.clear()

@@ -1,0 +1,343 @@
+"""The six stages joined in one process: the executable specification of what the actors do.
+
+    source -> decode -> window -> model -> events -> sink
+    `---- windows() ---------'    Lane    Detector   Sink
+
+One thread per stream decodes; the network has threads of its own (``Batcher``); the caller's
+thread takes the answers in order, derives events and writes them. ``answers()`` is the part that
+a camera actor runs as it is, with another ``submit``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from threading import Event, Lock, Thread
+
+from pydantic import ValidationError
+
+from pipeline.config import (
+    Config,
+    EventSpec,
+    GridSpec,
+    PictureSpec,
+    RecognizerConfig,
+    Settings,
+    WindowSpec,
+    describe,
+)
+from pipeline.decode import Decoder
+from pipeline.errors import ConfigError, SourceError
+from pipeline.events import Detector, Origin
+from pipeline.lane import Lane
+from pipeline.model import Batcher, ModelSpec, Recognizer
+from pipeline.records import ActionEvent, EndReason, Sample, Scores, SessionEnd, Window
+from pipeline.sink import Sink
+from pipeline.source import FileSource, Source
+from pipeline.tally import Tally
+from pipeline.window import Windower
+
+RETRY_FIRST_S, RETRY_MAX_S = 1.0, 30.0  # full jitter between: many cameras come back at once
+
+Report = Callable[[str, str, str], None]
+"""Called with stream, state and detail whenever a source changes its state."""
+
+
+def nobody(stream_id: str, state: str, detail: str) -> None:
+    """Report to nobody."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What one stream came to."""
+
+    stream_id: str
+    tally: Tally
+    error: SourceError | None = None
+
+
+def settle(config: Config, spec: ModelSpec) -> Settings:
+    """What the weights require, what they suggest, and what the config overrides.
+
+    Raises:
+        ConfigError: the config asks for something that these weights can't do.
+    """
+    suggests, sampling = spec.suggests, config.sampling
+    overrides = {k: v for k, v in config.events.model_dump().items() if v is not None}
+    suggested = suggests.events.model_dump() if suggests.events else {}
+    suggested["background"] = suggests.background
+    try:
+        settings = Settings(
+            grid=GridSpec(
+                sample_fps=sampling.sample_fps or suggests.sample_fps,
+                max_gap_s=sampling.max_gap_s,
+            ),
+            picture=PictureSpec(
+                size_px=spec.size_px,
+                short_side_px=sampling.short_side_px or suggests.short_side_px,
+                max_pixels=sampling.max_pixels,
+            ),
+            window=WindowSpec(
+                frames=spec.architecture.frames,
+                hop=sampling.hop or suggests.hop,
+                big_input=spec.architecture.big_input,
+            ),
+            events=EventSpec.model_validate(suggested | overrides),
+        )
+    except ValidationError as error:
+        raise ConfigError(f"these settings don't go with {spec.name}: {describe(error)}") from None
+    unknown = sorted(set(settings.events.background) - set(spec.labels))
+    if unknown:
+        raise ConfigError(
+            f"events.background names {unknown[0]!r}, which is no label of {spec.name}; "
+            "see: actionstream model info"
+        )
+    return settings
+
+
+def windows(
+    source: Source, settings: Settings, *, tally: Tally, threads: int = 1, stop: Event
+) -> Iterator[Window | SessionEnd]:
+    """One connection to a source: source, decode and window.
+
+    Raises:
+        SourceError: it can't be opened, or breaks; the session was ended before, with its tail.
+    """
+    session_id = source.session_id if isinstance(source, FileSource) else None
+    windower = Windower(settings.window, size_px=settings.picture.size_px, tally=tally)
+    latest: Sample | None = None
+    with source.open() as feed:
+        tally.length_ns = feed.length_ns
+        decoder = Decoder(
+            feed,
+            stream_id=source.stream_id,
+            session_id=session_id,
+            grid=settings.grid,
+            picture=settings.picture,
+            hop=settings.window.hop,
+            tally=tally,
+            threads=threads,
+        )
+        try:
+            for item in decoder.samples():
+                latest = None if isinstance(item, SessionEnd) else item
+                yield from _windowed(windower, item)
+                if stop.is_set():
+                    break
+        except SourceError:
+            if latest is not None:
+                yield from _windowed(windower, _end(latest, EndReason.FAILED))
+            raise
+        if latest is not None:
+            yield from _windowed(windower, _end(latest, EndReason.STOPPED))
+
+
+def file_windows(
+    source: Source, settings: Settings, *, tally: Tally, threads: int, stop: Event, report: Report
+) -> Generator[Window | SessionEnd, None, None]:
+    """A file's windows, once."""
+    report(source.stream_id, "streaming", "")
+    yield from windows(source, settings, tally=tally, threads=threads, stop=stop)
+
+
+def live_windows(
+    source: Source, settings: Settings, *, tally: Tally, threads: int, stop: Event, report: Report
+) -> Generator[Window | SessionEnd, None, None]:
+    """A camera's windows until ``stop``: connects again, with backoff, whenever it is lost."""
+    delay_s = RETRY_FIRST_S
+    while not stop.is_set():
+        report(source.stream_id, "connecting", "")
+        streaming = False
+        detail = "the camera ended the stream"
+        try:
+            for item in windows(source, settings, tally=tally, threads=threads, stop=stop):
+                if not streaming:
+                    report(source.stream_id, "streaming", "")
+                    streaming, delay_s = True, RETRY_FIRST_S
+                yield item
+        except SourceError as error:
+            detail = str(error)
+        if stop.is_set():
+            return
+        tally.reconnects += 1
+        report(source.stream_id, "backoff", detail)
+        stop.wait(random.uniform(0, delay_s))
+        delay_s = min(2 * delay_s, RETRY_MAX_S)
+
+
+@contextmanager
+def answers(
+    source: Source,
+    settings: Settings,
+    submit: Callable[[Window], Future[Scores]],
+    *,
+    tally: Tally,
+    threads: int = 1,
+    stop: Event,
+    report: Report = nobody,
+) -> Iterator[Iterator[Scores | SessionEnd]]:
+    """Scores and session ends of one source, in order, while a thread of its own decodes.
+
+    A file ends by itself; a camera when ``stop`` is set, which an exception in the context does
+    too. The iterator raises the SourceError of a file after all that could be read of it.
+    """
+    live = source.kind == "live"
+    lane = Lane(submit, live=live, tally=tally)
+    connect = live_windows if live else file_windows
+    feed = connect(source, settings, tally=tally, threads=threads, stop=stop, report=report)
+    decoder = Thread(target=_fill, args=(lane, feed), name=f"decode {source.stream_id}")
+    decoder.start()
+    try:
+        yield iter(lane)
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        lane.abandon()
+        decoder.join()
+
+
+def run_stream(
+    source: Source,
+    settings: Settings,
+    detector: Detector,
+    submit: Callable[[Window], Future[Scores]],
+    write: Callable[[Sequence[ActionEvent]], None],
+    *,
+    tally: Tally,
+    threads: int = 1,
+    stop: Event,
+    report: Report = nobody,
+) -> SourceError | None:
+    """One source from its first packet to its last event; the error that ended it, if one did."""
+    try:
+        with answers(
+            source, settings, submit, tally=tally, threads=threads, stop=stop, report=report
+        ) as stream:
+            for answer in stream:
+                events = detector.take(answer)
+                tally.events += len(events)
+                if events:
+                    write(events)
+    except SourceError as error:
+        report(source.stream_id, "failed", str(error))
+        return error
+    report(source.stream_id, "ended", "")
+    return None
+
+
+def run(
+    sources: Sequence[Source],
+    recognizer: Recognizer,
+    config: Config,
+    sink: Sink,
+    *,
+    stop: Event | None = None,
+    report: Report = nobody,
+    tallies: dict[str, Tally] | None = None,
+) -> list[Outcome]:
+    """Files one after another, cameras side by side until ``stop``; how each of them ended.
+
+    ``tallies`` is filled as the run goes, for whoever wants to watch.
+
+    Raises:
+        ConfigError: the config doesn't go with the weights.
+        SinkError: events can't be written; the run stopped there.
+    """
+    settings = settle(config, recognizer.spec)
+    stop = stop or Event()
+    tallies = {} if tallies is None else tallies
+    origin = origin_of(recognizer, settings)
+    writing = Lock()
+
+    def write(events: Sequence[ActionEvent]) -> None:
+        with writing:
+            sink.write(events)
+
+    def one(source: Source) -> Outcome:
+        tally = tallies.setdefault(source.stream_id, Tally())
+        if stop.is_set():
+            return Outcome(stream_id=source.stream_id, tally=tally)
+        error = run_stream(
+            source,
+            settings,
+            Detector(settings.events, origin),
+            batcher.submit,
+            write,
+            tally=tally,
+            threads=config.decode.threads,
+            stop=stop,
+            report=report,
+        )
+        return Outcome(stream_id=source.stream_id, tally=tally, error=error)
+
+    side_by_side = max(1, sum(source.kind == "live" for source in sources))
+    with (
+        batcher_for(recognizer, config.recognizer) as batcher,
+        ThreadPoolExecutor(side_by_side, thread_name_prefix="stream") as pool,
+    ):
+        return list(pool.map(one, sources))
+
+
+def usable_cpus() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def origin_of(recognizer: Recognizer, settings: Settings) -> Origin:
+    """What every event of a run has in common."""
+    return Origin(
+        model_name=recognizer.spec.name,
+        model_digest=recognizer.digest,
+        settings_digest=settings.digest(),
+        labels=recognizer.spec.labels,
+    )
+
+
+def batcher_for(recognizer: Recognizer, config: RecognizerConfig) -> Batcher:
+    """Workers that share the machine: one per core with a thread each, or one on a GPU."""
+    on_cpu = recognizer.device.type == "cpu"
+    workers = config.workers or (max(1, usable_cpus() // config.threads) if on_cpu else 1)
+    return Batcher(
+        recognizer.scores,
+        batch_size=config.batch_size,
+        timeout_s=config.batch_timeout_ms / 1000,
+        workers=workers,
+    )
+
+
+def _fill(lane: Lane, feed: Generator[Window | SessionEnd, None, None]) -> None:
+    """The decode thread: whatever ends it reaches the reader through the lane."""
+    error: BaseException | None = None
+    try:
+        for item in feed:
+            if not lane.push(item):
+                break
+    except BaseException as raised:  # noqa: BLE001 - carried to the reader, which raises it
+        error = raised
+    finally:
+        feed.close()
+        lane.close(error)
+
+
+def _windowed(windower: Windower, item: Sample | SessionEnd) -> Iterator[Window | SessionEnd]:
+    """What a sample or a session's end makes: perhaps a window, and the end itself."""
+    if isinstance(item, Sample):
+        window = windower.push(item)
+        if window:
+            yield window
+        return
+    if item.session.kind == "live" and item.reason in (EndReason.END, EndReason.FAILED):
+        item = replace(item, reason=EndReason.RECONNECT)  # a camera has no end of its own
+    tail = windower.end(item)
+    if tail:
+        yield tail
+    yield item
+
+
+def _end(latest: Sample, reason: EndReason) -> SessionEnd:
+    return SessionEnd(session=latest.session, reason=reason, at_ns=latest.pts_ns)
