@@ -205,6 +205,8 @@ class ActionEvent:
     """Unix seconds; stamped by the sink."""
     latency_ms: float | None = None
     """From the arrival of the window's last picture to ``published_at``; live only."""
+    arrived_s: float | None = None
+    """Unix seconds at which that picture left the decoder; the sink reckons with it, not stored."""
 
 
 def read_only(array: NDArray[DType]) -> NDArray[DType]:

@@ -1,0 +1,161 @@
+"""A Redis by its address: connected, checked, and known to be new enough.
+
+``connect`` asks twice: once without any patience, so that a wrong address is said in seconds, then
+by a client that bridges a short loss of connection by itself (``RETRIES``). Longer losses are the
+business of sink and subscriber, which know what may be repeated.
+"""
+
+import re
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.retry import Retry
+
+from pipeline.broker.address import mask, resolve
+from pipeline.broker.faults import code, explain
+from pipeline.config import RedisConfig
+from pipeline.errors import BrokerError, ConfigError
+
+OLDEST = (6, 2)  # XAUTOCLAIM, ZMSCORE, XPENDING IDLE
+CONNECT_TIMEOUT_S = 3.0
+SOCKET_TIMEOUT_S = 5.0  # a blocking read must ask for less
+HEALTH_CHECK_S = 30  # PING before the first command after a silence of this long
+RETRIES = 3  # about a second in all, for a restart behind a proxy
+_RETRY_CAP_S = 0.5
+_CLIENT_ARGUMENT = re.compile(r"'(\w+)'")
+
+
+def connect(config: RedisConfig) -> redis.Redis:
+    """A client of the Redis that the config names.
+
+    Raises:
+        BrokerError: it can't be reached or used, isn't a Redis, or is older than 6.2.
+        ConfigError: the address or the password can't be made out.
+    """
+    url, password = resolve(config)
+    probe = _client(url, password, patient=False)
+    try:
+        check(probe, url)
+    finally:
+        probe.close()
+    return _client(url, password, patient=True)
+
+
+def connect_socket(path: str, *, patient: bool = True) -> redis.Redis:
+    """A client of the server at a unix socket; nothing is sent yet."""
+    return redis.Redis(
+        unix_socket_path=path,
+        decode_responses=True,
+        encoding_errors="surrogateescape",
+        socket_timeout=SOCKET_TIMEOUT_S,
+        health_check_interval=HEALTH_CHECK_S,
+        retry=_retry(patient),
+        protocol=2,
+    )
+
+
+def private_client(client: redis.Redis) -> redis.Redis:
+    """A client of the same server with connections of its own, and with no patience.
+
+    For reads that must not be repeated behind the caller's back, and for replies whose shape must
+    not depend on how the given client was made. Close it.
+    """
+    pool = client.connection_pool
+    settings = {
+        name: value
+        for name, value in pool.connection_kwargs.items()
+        if "maint_notifications" not in name  # those belong to the other pool
+    }
+    settings.update(
+        decode_responses=True,
+        encoding_errors="surrogateescape",
+        protocol=2,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        retry=_retry(patient=False),
+        retry_on_error=[],
+    )
+    return redis.Redis.from_pool(
+        redis.ConnectionPool(connection_class=pool.connection_class, **settings)
+    )
+
+
+def check(client: redis.Redis, url: str) -> None:
+    """Ask whether it is a Redis that we can work with.
+
+    Raises:
+        BrokerError: it isn't; the message holds the URL masked.
+    """
+    try:
+        client.ping()
+        version = _version(client)
+    except (RedisError, OSError, UnicodeError) as error:
+        raise BrokerError(f"{mask(url)}: {explain(error)}") from None
+    except (TypeError, ValueError) as error:  # redis-py's way to refuse a URL's query
+        named = _CLIENT_ARGUMENT.search(str(error))
+        setting = f": {named.group(1)}" if named else ""
+        raise ConfigError(
+            f"redis.url: {mask(url)} has a setting after '?' that can't be used{setting}"
+        ) from None
+    if version is not None and version < OLDEST:
+        raise BrokerError(
+            f"{mask(url)}: Redis {'.'.join(map(str, version))} is too old; "
+            f"want {'.'.join(map(str, OLDEST))} or newer, or Valkey"
+        )
+
+
+def place(client: redis.Redis) -> str:
+    """Where the client is connected to, for messages: ``host:6379`` or a socket's path."""
+    settings = client.connection_pool.connection_kwargs
+    if path := settings.get("path"):
+        return str(path)
+    return f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}"
+
+
+def how_to_connect(url: str) -> str:
+    """A command for people: ``redis-cli -u redis://host:6379/0``, the password masked."""
+    if urlsplit(url).scheme == "unix":
+        return f"redis-cli -s {urlsplit(url).path}"
+    return f"redis-cli -u {mask(url)}"
+
+
+def _client(url: str, password: str | None, *, patient: bool) -> redis.Redis:
+    try:
+        return redis.Redis.from_url(
+            url,
+            password=password,
+            decode_responses=True,
+            # A foreign entry may hold any bytes; this way they survive a copy to the dead letters.
+            encoding_errors="surrogateescape",
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            health_check_interval=HEALTH_CHECK_S,
+            retry=_retry(patient),
+            protocol=2,  # the same shape of replies from 6.2 to the newest
+        )
+    except ValueError:
+        raise ConfigError(
+            f"redis.url: {mask(url)} has a setting after '?' or a database that can't be used"
+        ) from None
+
+
+def _retry(patient: bool) -> Retry:
+    if patient:
+        return Retry(ExponentialWithJitterBackoff(cap=_RETRY_CAP_S, base=0.05), RETRIES)
+    return Retry(NoBackoff(), 0)
+
+
+def _version(client: redis.Redis) -> tuple[int, ...] | None:
+    """The version of Redis whose commands it has (Valkey says 7.2.4), None where it won't tell."""
+    try:
+        information: object = client.info("server")
+    except NoPermissionError:
+        return None
+    except ResponseError as error:
+        if code(error) == "NOPERM":
+            return None
+        raise
+    said = information.get("redis_version", "") if isinstance(information, dict) else ""
+    numbers = re.match(r"(\d+)\.(\d+)", str(said))
+    return (int(numbers.group(1)), int(numbers.group(2))) if numbers else None

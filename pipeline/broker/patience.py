@@ -1,0 +1,81 @@
+"""Waiting for a Redis that is away: exponential backoff with jitter, which somebody can end.
+
+Jitter (half of each wait) keeps many clients from returning in step and felling it again.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from redis.exceptions import RedisError
+
+from pipeline.broker.faults import explain, passes
+from pipeline.errors import ActionstreamError, ConfigError
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT_S = 0.1
+LONGEST_WAIT_S = 5.0  # how late a returned Redis is noticed at most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to wait for a Redis that is away, and what to do about it meanwhile."""
+
+    give_up_s: float | None = None
+    """Seconds of trying in vain; None: until ``stop``."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set by another thread, it ends the wait at once."""
+    revive: Callable[[], None] | None = None
+    """Called before each new attempt; ``Broker.revive`` starts an embedded server again."""
+
+    def __post_init__(self) -> None:
+        if self.give_up_s is not None and not self.give_up_s >= 0:
+            raise ConfigError(f"give_up_s must not be negative; got {self.give_up_s}")
+
+
+class Trial:
+    """One command that is tried until it works."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._since_s = 0.0
+        self._failures = 0
+
+    def succeeded(self) -> None:
+        """The next failure starts anew."""
+        self._failures = 0
+
+    def failed(self, error: RedisError, where: str) -> str | None:
+        """Wait a while; then None for another attempt, or why there must be none.
+
+        ``where`` names the server in the log.
+        """
+        if not passes(error):
+            return explain(error)
+        if not self._failures:
+            self._since_s = time.monotonic()
+            log.warning("%s: %s; trying again", where, explain(error))
+        self._failures += 1
+        wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(self._failures - 1, 10))
+        wait_s *= random.uniform(0.5, 1.0)
+        if self._patience.give_up_s is not None:
+            tried_s = time.monotonic() - self._since_s
+            left_s = self._patience.give_up_s - tried_s
+            if left_s <= 0:
+                return f"gave up after {tried_s:.0f} s: {explain(error)}"
+            wait_s = min(wait_s, left_s)
+        if self._patience.stop.wait(wait_s):
+            return f"stopped while waiting: {explain(error)}"
+        self._revive()
+        return None
+
+    def _revive(self) -> None:
+        if self._patience.revive is not None:
+            try:
+                self._patience.revive()
+            except ActionstreamError as failed:
+                log.warning("%s", failed)

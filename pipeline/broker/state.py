@@ -1,0 +1,149 @@
+"""The folder of the embedded server: whose it is, where its socket lies, which locks guard it.
+
+    lock           held (exclusive) for the moment in which the server is started or stopped
+    users          held (shared) by every process that uses the server, for as long as it does
+    server.lock    held by the server itself, through an inherited descriptor: whether one runs
+                   here is a question to the kernel, not to a pid that may be another's by now
+    socket         the path of the unix socket: ``redis.sock`` here, or elsewhere (see below)
+    redis.pid, redis.log, appendonlydir/
+
+The kernel drops a lock when its last holder dies, so no crash leaves one behind.
+"""
+
+import fcntl
+import hashlib
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.errors import BrokerError
+
+MAX_SOCKET_PATH = 100  # bytes; Linux takes 107, macOS 103
+_POLL_S = 0.02
+
+
+def default_state_dir() -> Path:
+    """``$XDG_STATE_HOME/actionstream``, or ``~/.local/state/actionstream``."""
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "actionstream"
+
+
+class StateFolder:
+    """A folder that only this user may enter, made when it isn't there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = _private(path.expanduser().absolute())
+
+    @property
+    def socket(self) -> Path:
+        """Where the server listens, or will when it is started."""
+        note = self.path / "socket"
+        try:
+            noted = Path(note.read_text(encoding="utf-8", errors="surrogateescape").strip())
+        except FileNotFoundError:
+            return self._choose_socket()
+        return noted if noted.is_absolute() and noted.parent.is_dir() else self._choose_socket()
+
+    def note_socket(self, socket: Path) -> None:
+        """Write down where it listens, for people and for processes with another environment."""
+        note = self.path / "socket"
+        note.write_text(f"{socket}\n", encoding="utf-8", errors="surrogateescape")
+
+    def _choose_socket(self) -> Path:
+        here = self.path / "redis.sock"
+        if len(os.fsencode(here)) <= MAX_SOCKET_PATH:
+            return here
+        name = f"actionstream-{os.getuid()}-{_short_hash(self.path)}"
+        runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / name
+        if len(os.fsencode(runtime / "redis.sock")) > MAX_SOCKET_PATH:
+            runtime = Path("/tmp") / name
+        return _private(runtime, may_be_link=False) / "redis.sock"
+
+    @contextmanager
+    def locked(self, timeout_s: float) -> Iterator[None]:
+        """Nobody else starts or stops the server meanwhile."""
+        descriptor = self.open_lock("lock")
+        try:
+            deadline = time.monotonic() + timeout_s
+            while not try_lock(descriptor, fcntl.LOCK_EX):
+                if time.monotonic() > deadline:
+                    raise BrokerError(
+                        f"{self.path}: another process has been starting or stopping the server "
+                        f"here for {timeout_s:g} s; end it, or use another state_dir"
+                    )
+                time.sleep(_POLL_S)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def open_lock(self, name: str) -> int:
+        """A descriptor to lock; closing it gives the lock back."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self.path / name, flags, 0o600)
+        except OSError as error:
+            raise BrokerError(f"{self.path / name}: can't be opened: {error.strerror}") from None
+
+    def server_runs(self) -> bool:
+        """Whether a server of this folder is alive, answering or not."""
+        descriptor = self.open_lock("server.lock")
+        try:
+            return not try_lock(descriptor, fcntl.LOCK_EX)
+        finally:
+            os.close(descriptor)
+
+    def server_pid(self) -> str:
+        """What the server wrote about itself, for messages."""
+        try:
+            return (self.path / "redis.pid").read_text(encoding="ascii").strip() or "unknown"
+        except (OSError, UnicodeDecodeError):
+            return "unknown"
+
+    def last_words(self) -> str:
+        """The line of its log that says most about why the server didn't start."""
+        try:
+            log = (self.path / "redis.log").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return "it left no log"
+        lines = [line for line in log.splitlines()[-50:] if line.strip()]
+        told = [line for line in lines if " # " in line and "oO0Oo" not in line] or lines
+        return " ".join(told[-1].split())[-200:] if told else "its log is empty"
+
+
+def try_lock(descriptor: int, kind: int) -> bool:
+    """Whether the lock was to be had at once."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _private(path: Path, *, may_be_link: bool = True) -> Path:
+    """The folder, made if need be, ours and closed to others.
+
+    In ``/tmp`` somebody else may have put a link or a folder of that name there first.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.stat() if may_be_link else path.lstat()
+        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+            raise BrokerError(f"{path}: belongs to another user; use another redis.state_dir")
+        if stat.S_IMODE(found.st_mode) != 0o700:
+            path.chmod(0o700)
+    except BrokerError:  # is an OSError too
+        raise
+    except OSError as error:
+        raise BrokerError(
+            f"{path}: can't be used as the server's folder: {error.strerror}; "
+            "set redis.state_dir, or give a Redis by redis.url"
+        ) from None
+    return path
+
+
+def _short_hash(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
