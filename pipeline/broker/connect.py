@@ -91,7 +91,8 @@ def check(client: redis.Redis, url: str) -> None:
         client.ping()
         version = _version(client)
     except (RedisError, OSError, UnicodeError) as error:
-        raise BrokerError(f"{mask(url)}: {explain(error)}") from None
+        plain = "; use redis:// if it has no TLS" if url.startswith("rediss:") else ""
+        raise BrokerError(f"{mask(url)}: {explain(error)}{plain}") from None
     except (TypeError, ValueError) as error:  # redis-py's way to refuse a URL's query
         named = _CLIENT_ARGUMENT.search(str(error))
         setting = f": {named.group(1)}" if named else ""

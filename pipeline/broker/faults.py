@@ -78,6 +78,8 @@ def explain(error: Exception) -> str:
         return "what answers is not a Redis server; check host and port"
     if isinstance(error, RedisTimeoutError):
         return "it accepts connections but doesn't answer in time; check host, port and its load"
+    if str(error).startswith("Connection closed by server"):
+        return "it closed the connection; is it a Redis, and does it want TLS (rediss://)?"
     if isinstance(error, RedisConnectionError):
         return f"the connection was lost: {_brief(error)}"
     return _brief(error)
@@ -90,7 +92,7 @@ def _explain_os(cause: OSError) -> str | None:
             "?ssl_ca_certs=/path/to/ca.pem to the URL"
         )
     if isinstance(cause, ssl.SSLError):
-        return "no TLS could be agreed on; use redis:// if the server speaks plain text"
+        return "no TLS could be agreed on"
     if isinstance(cause, socket.gaierror):
         return "no such host; check the name"
     if isinstance(cause, ConnectionRefusedError):

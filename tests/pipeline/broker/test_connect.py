@@ -1,0 +1,132 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from pipeline.broker import EmbeddedServer, connect, open_broker, private_client
+from pipeline.config import RedisConfig
+from pipeline.errors import BrokerError, ConfigError
+
+StartRedis = Callable[..., int]
+
+
+def refusal(url: str, **said: str) -> str:
+    with pytest.raises((BrokerError, ConfigError)) as caught:
+        connect(RedisConfig.model_validate({"url": url, **said}))
+    assert "\n" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    return str(caught.value)
+
+
+def test_a_redis_is_reached_by_tcp_and_by_socket(
+    redis_server: EmbeddedServer, start_redis: StartRedis
+) -> None:
+    for url in (f"redis://127.0.0.1:{start_redis()}/0", redis_server.url):
+        with connect(RedisConfig(url=SecretStr(url))) as client:
+            assert client.ping()
+
+
+def test_a_refused_connection_asks_whether_it_runs(closed_port: int) -> None:
+    assert "connection refused" in refusal(f"redis://:s3cret@127.0.0.1:{closed_port}/0")
+
+
+def test_an_unknown_host_is_named() -> None:
+    assert "no such host" in refusal("redis://:s3cret@nowhere.invalid/0")
+
+
+def test_a_missing_socket_is_said(tmp_path: Path) -> None:
+    assert "no such socket" in refusal(f"unix://{tmp_path}/redis.sock")
+
+
+def test_the_password_is_taken_from_url_environment_and_file(
+    start_redis: StartRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = start_redis("--requirepass", "s3cret")
+    file = tmp_path / "password"
+    file.write_text("s3cret\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("RIGHT", "s3cret")
+    bare = SecretStr(f"redis://127.0.0.1:{port}")
+    for config in (
+        RedisConfig(url=SecretStr(f"redis://:s3cret@127.0.0.1:{port}")),
+        RedisConfig(url=bare, password_env="RIGHT"),
+        RedisConfig(url=bare, password_file=file),
+    ):
+        with open_broker(config) as broker:
+            assert broker.client.ping()
+            assert "s3cret" not in repr(broker)
+
+
+def test_a_wrong_password_and_none_are_told_how_to_be_set(start_redis: StartRedis) -> None:
+    port = start_redis("--requirepass", "right")
+    for url in (f"redis://:s3cret@127.0.0.1:{port}", f"redis://127.0.0.1:{port}"):
+        assert "password_env" in refusal(url)
+
+
+def test_a_user_without_rights_is_told_so(start_redis: StartRedis) -> None:
+    port = start_redis("--user", "eve", "on", ">s3cret", "-@all")
+    assert "rights (ACL)" in refusal(f"redis://eve:s3cret@127.0.0.1:{port}")
+
+
+def test_a_user_who_may_not_ask_for_the_version_may_come_in(start_redis: StartRedis) -> None:
+    port = start_redis("--user", "eve", "on", ">s3cret", "~*", "+@all", "-info")
+    connect(RedisConfig(url=SecretStr(f"redis://eve:s3cret@127.0.0.1:{port}"))).close()
+
+
+def test_a_web_server_is_no_redis(http_port: int) -> None:
+    said = refusal(f"redis://:s3cret@127.0.0.1:{http_port}")
+    assert "not a Redis server" in said or "is it a Redis" in said
+
+
+def test_tls_with_a_plain_server_is_told_to_use_the_other_scheme(
+    start_redis: StartRedis,
+) -> None:
+    said = refusal(f"rediss://127.0.0.1:{start_redis()}?socket_connect_timeout=0.3")
+    assert "use redis:// if it has no TLS" in said
+
+
+def test_an_old_redis_is_refused_with_its_version(old_redis_port: int) -> None:
+    said = refusal(f"redis://127.0.0.1:{old_redis_port}")
+    assert "6.0 is too old" in said
+    assert "6.2 or newer" in said
+
+
+def test_a_server_that_never_answers_is_given_up(silent_port: int) -> None:
+    assert "answer in time" in refusal(f"redis://127.0.0.1:{silent_port}?socket_timeout=0.2")
+
+
+@pytest.mark.parametrize("query", ["protokoll=3", "db=first", "password=s3cret&cert=x"])
+def test_a_wrong_setting_in_the_query_is_refused(start_redis: StartRedis, query: str) -> None:
+    assert "can't be used" in refusal(f"redis://127.0.0.1:{start_redis()}?{query}")
+
+
+def test_a_private_client_gives_plain_replies_however_the_other_was_made(
+    start_redis: StartRedis,
+) -> None:
+    port = start_redis()
+    for settings in ({"protocol": 3}, {"decode_responses": True}, {}):
+        with (
+            redis.Redis(port=port, **settings) as client,  # type: ignore[call-overload]
+            private_client(client) as own,
+        ):
+            own.flushall()
+            entry_id = own.xadd("x", {"a": "1"})
+            assert own.xread({"x": "0"}) == [["x", [(entry_id, {"a": "1"})]]]
+
+
+def test_nothing_is_left_open(redis_server: EmbeddedServer) -> None:
+    script = (
+        "import sys; from pydantic import SecretStr; from pipeline.config import RedisConfig\n"
+        "from pipeline.broker import open_broker\n"
+        "with open_broker(RedisConfig(url=SecretStr(sys.argv[1]))) as broker:\n"
+        "    broker.client.ping()\n"
+    )
+    command = ["-W", "error", "-X", "dev", "-c", script, redis_server.url]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
