@@ -78,12 +78,12 @@ def settle(config: Config, spec: ModelSpec) -> Settings:
             ),
             picture=PictureSpec(
                 size_px=spec.size_px,
-                short_side_px=sampling.short_side_px or suggests.short_side_px,
+                short_side_px=sampling.short_side_px or spec.short_side_px,
                 max_pixels=sampling.max_pixels,
             ),
             window=WindowSpec(
                 frames=spec.architecture.frames,
-                hop=sampling.hop or suggests.hop,
+                hop=sampling.hop or spec.hop,
                 big_input=spec.architecture.big_input,
             ),
             events=EventSpec.model_validate(suggested | overrides),

@@ -1,0 +1,138 @@
+"""The camera actor: source + decode + window of some streams, each in a thread of its own.
+
+It holds the windows until they are answered, so a recognizer may die and be restarted between;
+the answers go to the publisher in order, one call ahead at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from threading import Event, Thread
+
+import ray
+from ray.actor import ActorHandle
+
+from pipeline.config import DecodeConfig, Settings
+from pipeline.errors import SinkError, SourceError
+from pipeline.records import Scores, Window
+from pipeline.run import Report, answers
+from pipeline.source import Source
+from pipeline.tally import Tally
+
+
+@dataclass(slots=True, kw_only=True)
+class StreamState:
+    """How one stream is doing, as the supervisor sees it."""
+
+    stream_id: str
+    state: str = "starting"
+    tally: Tally = field(default_factory=Tally)
+    error: SourceError | None = None
+    """What was wrong with the input."""
+    lost: str | None = None
+    """What was wrong with us: the stream has to be started again."""
+    fatal: str | None = None
+    """What keeps events from being written: no stream can go on."""
+
+    @property
+    def done(self) -> bool:
+        """No thread works on it any more."""
+        return self.state in ("ended", "failed", "lost")
+
+
+class Camera:
+    """Some streams of one process."""
+
+    def __init__(self, settings: Settings, decode: DecodeConfig, publisher: str) -> None:
+        self._settings = settings
+        self._decode = decode
+        self._publisher = publisher
+        self._states: dict[str, StreamState] = {}
+        self._threads: dict[str, tuple[Thread, Event]] = {}
+
+    def attach(self, source: Source, recognizer: str) -> None:
+        """Begin to work on a source, its windows scored by the recognizer of that name."""
+        state = self._states[source.stream_id] = StreamState(stream_id=source.stream_id)
+        stop = Event()
+        thread = Thread(
+            target=self._work,
+            args=(source, ray.get_actor(recognizer), ray.get_actor(self._publisher), state, stop),
+            name=f"stream {source.stream_id}",
+        )
+        self._threads[source.stream_id] = (thread, stop)
+        thread.start()
+
+    def states(self) -> list[StreamState]:
+        """How each stream is doing."""
+        return list(self._states.values())
+
+    def forget(self, stream_id: str) -> None:
+        """Drop a stream that is done."""
+        thread, _ = self._threads.pop(stream_id)
+        thread.join()
+        del self._states[stream_id]
+
+    def drain(self) -> list[StreamState]:
+        """Stop all streams, see their last answers published, and say how they were left."""
+        for _, stop in self._threads.values():
+            stop.set()
+        for thread, _ in self._threads.values():
+            thread.join()
+        return self.states()
+
+    def _work(
+        self,
+        source: Source,
+        recognizer: ActorHandle[object],
+        publisher: ActorHandle[object],
+        state: StreamState,
+        stop: Event,
+    ) -> None:
+        def submit(window: Window) -> Future[Scores]:
+            future: Future[Scores] = recognizer.scores.remote(window).future()
+            return future
+
+        def report(stream_id: str, now: str, detail: str) -> None:
+            ray.get(publisher.report.remote(stream_id, now, detail))
+            state.state = now
+
+        try:
+            try:
+                self._pump(source, submit, publisher, state, stop, report)
+                report(source.stream_id, "ended", "")
+            except SourceError as error:
+                state.error = error
+                report(source.stream_id, "failed", str(error))
+        except SinkError as error:  # raised in the publisher; starting again would not help
+            state.fatal, state.state = str(error.args[0]), "lost"
+        except Exception as error:  # noqa: BLE001 - the supervisor starts the stream again
+            state.lost, state.state = f"{type(error).__name__}: {error}", "lost"
+
+    def _pump(
+        self,
+        source: Source,
+        submit: Callable[[Window], Future[Scores]],
+        publisher: ActorHandle[object],
+        state: StreamState,
+        stop: Event,
+        report: Report,
+    ) -> None:
+        """Carry answers to the publisher, one call ahead."""
+        ahead = None
+        with answers(
+            source,
+            self._settings,
+            submit,
+            tally=state.tally,
+            threads=self._decode.threads,
+            stop=stop,
+            report=report,
+        ) as stream:
+            for answer in stream:
+                if ahead is not None:
+                    state.tally.events += ray.get(ahead)
+                ahead = publisher.publish.remote(source.stream_id, answer)
+            if ahead is not None:
+                state.tally.events += ray.get(ahead)

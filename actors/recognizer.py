@@ -1,0 +1,32 @@
+"""The recognizer actor: one copy of the network, batched over the streams pinned to it.
+
+It keeps nothing between windows, so Ray may restart it at will and send unanswered windows again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import torch
+from pipeline.model import load_from
+
+from pipeline.config import ModelConfig, RecognizerConfig
+from pipeline.records import Scores, Window
+from pipeline.run import batcher_for
+
+
+class Recognizer:
+    """Scores windows."""
+
+    def __init__(self, model: ModelConfig, config: RecognizerConfig) -> None:
+        torch.set_num_threads(config.threads)
+        self._recognizer = load_from(model)
+        self._batcher = batcher_for(self._recognizer, config)
+
+    async def scores(self, window: Window) -> Scores:
+        """The network's answer, computed together with whatever else is waiting."""
+        return await asyncio.wrap_future(self._batcher.submit(window))
+
+    async def ready(self) -> str:
+        """The device it runs on, once it runs."""
+        return str(self._recognizer.device)

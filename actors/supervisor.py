@@ -1,0 +1,281 @@
+"""The supervisor: what should run, what does run, and making the second like the first.
+
+Recognizers keep nothing, so Ray itself restarts them and sends their unanswered windows again. A
+dead camera actor is started again with its streams: a camera begins a new session, a file begins
+anew, and the publisher passes over what it has seen. A dead publisher takes the open events with
+it, so every stream begins anew; events that were published already come out with the same ids.
+A file whose actor dies under it ``MAX_ATTEMPTS`` times is given up: it may be what kills it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Event
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError, RayActorError, RayError
+
+from actors.camera import Camera, StreamState
+from actors.cluster import NAMESPACE
+from actors.publisher import Publisher
+from actors.recognizer import Recognizer
+from pipeline.config import Config, RedisConfig, Settings
+from pipeline.errors import ActionstreamError, SinkError, SourceError
+from pipeline.events import Origin
+from pipeline.records import ActionEvent
+from pipeline.run import Outcome, usable_cpus
+from pipeline.source import Source
+from pipeline.tally import Tally
+
+POLL_S = 0.2
+START_TIMEOUT_S = 120  # a recognizer imports torch and loads its weights: 10 s on a busy machine
+ANSWER_TIMEOUT_S = 30  # a camera's state is a copy of counters; longer means that it hangs
+MAX_ATTEMPTS = 3
+
+
+@dataclass(slots=True, kw_only=True)
+class _Job:
+    """A stream that should run."""
+
+    source: Source
+    recognizer: str
+    attempts: int = 0
+
+
+class Supervisor:
+    """One deployment: recognizers, cameras and a publisher; a context manager.
+
+    Must be used within ``actors.cluster.cluster``.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        config: Config,
+        settings: Settings,
+        origin: Origin,
+        *,
+        redis: RedisConfig | None,
+        name: str = "default",
+    ) -> None:
+        """Without ``redis``, events are kept for ``take_events``."""
+        self._config = config
+        self._settings = settings
+        self._origin = origin
+        self._redis = redis
+        self._name = name
+        live = sum(source.kind == "live" for source in sources)
+        self._cameras_wanted = max(1, min(len(sources), usable_cpus()))
+        self._files_per_camera = 1
+        self._recognizers = [self._named(f"recognizer-{n}") for n in range(config.recognizer.count)]
+        self._waiting = deque(
+            _Job(source=source, recognizer=self._recognizers[n % len(self._recognizers)])
+            for n, source in enumerate(sources)
+        )
+        if live:  # cameras all run at once
+            self._files_per_camera = -(-len(sources) // self._cameras_wanted)
+        self._cameras: dict[str, ActorHandle[Camera]] = {}
+        self._running: dict[str, dict[str, _Job]] = {}
+        self._publisher: ActorHandle[Publisher] | None = None
+        self._states: dict[str, StreamState] = {}
+        self.restarts = 0
+        """Actors that had to be started again."""
+        self.outcomes: list[Outcome] = []
+        """Streams that have ended, in the order in which they did."""
+
+    @property
+    def tallies(self) -> dict[str, Tally]:
+        """Latest known counts of every stream, by its name."""
+        return {name: state.tally for name, state in self._states.items()}
+
+    def start(self) -> None:
+        """Start every actor and wait until the recognizers are ready.
+
+        Raises:
+            ActionstreamError: an actor can't do its work with this config.
+        """
+        for name in self._recognizers:
+            self._start_recognizer(name)
+        self._start_publisher()
+        for n in range(self._cameras_wanted):
+            self._start_camera(self._named(f"camera-{n}"))
+        for name in self._recognizers:
+            recognizer = ray.get_actor(name, namespace=NAMESPACE)
+            try:
+                ray.get(recognizer.ready.remote(), timeout=START_TIMEOUT_S)
+            except (RayActorError, GetTimeoutError) as error:
+                raise ActionstreamError(
+                    f"the recognizer did not start: {_last_line(error)}"
+                ) from None
+
+    def run(self, stop: Event) -> list[Outcome]:
+        """Work until every source has ended, or ``stop`` is set; then drain.
+
+        Raises:
+            SinkError: events can't be written.
+        """
+        while not stop.is_set() and self.step():
+            stop.wait(POLL_S)
+        if stop.is_set():
+            self.drain()
+        return self.outcomes
+
+    def step(self) -> bool:
+        """Look at every actor once, and do what is due; False when nothing is left to do."""
+        for camera in list(self._cameras):
+            self._assign(camera)
+            self._look_at(camera)
+        return bool(self._waiting or any(self._running.values()))
+
+    def take_events(self) -> list[ActionEvent]:
+        """Events since the last call, where no Redis takes them."""
+        assert self._publisher is not None
+        taken: list[ActionEvent] = ray.get(self._publisher.take.remote())
+        return taken
+
+    def drain(self) -> None:
+        """Stop every stream and end its open events."""
+        draining = [(name, camera.drain.remote()) for name, camera in self._cameras.items()]
+        for name, states in draining:
+            with suppress(RayActorError):
+                self._note(name, ray.get(states))
+
+    def stop(self) -> None:
+        """End every actor: they are detached, so nobody else would."""
+        if self._publisher is not None:
+            with suppress(RayError):
+                ray.get(self._publisher.close.remote(), timeout=ANSWER_TIMEOUT_S)
+        names = [*self._cameras, *self._recognizers, self._named("publisher")]
+        for name in names:
+            _kill(name)
+
+    def __enter__(self) -> Supervisor:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _named(self, part: str) -> str:
+        return f"{self._name}/{part}"
+
+    def _start_recognizer(self, name: str) -> None:
+        _kill(name)
+        gpus = ray.cluster_resources().get("GPU", 0)
+        wants_gpu = self._config.model.device != "cpu" and gpus >= 1
+        ray.remote(Recognizer).options(
+            name=name,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            num_cpus=0,
+            num_gpus=min(1, gpus / len(self._recognizers)) if wants_gpu else 0,
+            max_restarts=-1,
+            max_task_retries=-1,
+            max_concurrency=1000,  # windows wait in the batcher; each stream holds two at most
+        ).remote(self._config.model, self._config.recognizer)
+
+    def _start_publisher(self) -> None:
+        name = self._named("publisher")
+        _kill(name)
+        self._publisher = (
+            ray.remote(Publisher)
+            .options(name=name, namespace=NAMESPACE, lifetime="detached", num_cpus=0)
+            .remote(self._settings.events, self._origin, self._redis)
+        )
+
+    def _start_camera(self, name: str) -> None:
+        _kill(name)
+        self._cameras[name] = (
+            ray.remote(Camera)
+            .options(name=name, namespace=NAMESPACE, lifetime="detached", num_cpus=0)
+            .remote(self._settings, self._config.decode, self._named("publisher"))
+        )
+        self._running[name] = {}
+
+    def _assign(self, camera: str) -> None:
+        """Give a camera actor as many streams as it should have."""
+        running = self._running[camera]
+        while self._waiting and len(running) < self._files_per_camera:
+            job = self._waiting.popleft()
+            job.attempts += 1
+            running[job.source.stream_id] = job
+            self._cameras[camera].attach.remote(job.source, job.recognizer)
+
+    def _look_at(self, camera: str) -> None:
+        try:
+            states = ray.get(self._cameras[camera].states.remote(), timeout=ANSWER_TIMEOUT_S)
+        except (RayActorError, GetTimeoutError):
+            self._restart_camera(camera)
+            return
+        self._note(camera, states)
+
+    def _note(self, camera: str, states: Sequence[StreamState]) -> None:
+        """Take in what a camera says of its streams, and what has to be done about it."""
+        for state in states:
+            self._states[state.stream_id] = state
+            if state.fatal:
+                raise SinkError(state.fatal)
+            if not state.done:
+                continue
+            job = self._running[camera].pop(state.stream_id, None)
+            if job is None:
+                continue
+            self._cameras[camera].forget.remote(state.stream_id)
+            if state.lost is None:
+                self._outcome(state)
+            else:
+                self._revive_publisher()
+                self._again(job, state.lost)
+
+    def _outcome(self, state: StreamState) -> None:
+        outcome = Outcome(stream_id=state.stream_id, tally=state.tally, error=state.error)
+        self.outcomes.append(outcome)
+
+    def _again(self, job: _Job, why: str) -> None:
+        """Put a stream back in the queue, unless it has had its chances."""
+        stream_id = job.source.stream_id
+        if job.source.kind == "live" or job.attempts < MAX_ATTEMPTS:
+            self._waiting.append(job)
+            return
+        error = SourceError(f"{stream_id}: given up after {job.attempts} attempts: {why}")
+        tally = self._states.get(stream_id, StreamState(stream_id=stream_id)).tally
+        self.outcomes.append(Outcome(stream_id=stream_id, tally=tally, error=error))
+
+    def _restart_camera(self, name: str) -> None:
+        self.restarts += 1
+        jobs = list(self._running[name].values())
+        self._start_camera(name)
+        for job in jobs:
+            self._again(job, "the process that decoded it died")
+
+    def _revive_publisher(self) -> None:
+        """Start the publisher again if it is what the stream was lost to."""
+        assert self._publisher is not None
+        try:
+            ray.get(self._publisher.__ray_ready__.remote(), timeout=ANSWER_TIMEOUT_S)
+        except (RayActorError, GetTimeoutError):
+            self.restarts += 1
+            self._start_publisher()
+
+
+def _kill(name: str) -> None:
+    """End an actor by name, if there is one: ours, or one that a dead supervisor left."""
+    with suppress(ValueError):
+        ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=True)
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline_s:  # until the name is free
+            ray.get_actor(name, namespace=NAMESPACE)
+            time.sleep(0.01)
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

@@ -1,0 +1,114 @@
+"""Windows of many streams, computed together.
+
+Each worker takes what is waiting, up to ``batch_size`` windows of one shape, and waits at most
+``timeout_s`` for company. Callers hold at most two windows per stream, which bounds the queue.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from threading import Condition, Thread
+from typing import Self
+
+from pipeline.records import Scores, Window
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    window: Window
+    answer: Future[Scores]
+    since_s: float
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        return self.window.little_PHWC.shape, self.window.big_PHWC.shape
+
+
+class Batcher:
+    """Threads that turn single windows into batches; a context manager."""
+
+    def __init__(
+        self,
+        score: Callable[[Sequence[Window]], list[Scores]],
+        *,
+        batch_size: int = 8,
+        timeout_s: float = 0.0,
+        workers: int = 1,
+    ) -> None:
+        self._score = score
+        self._batch_size = batch_size
+        self._timeout_s = timeout_s
+        self._queue: deque[_Waiting] = deque()
+        self._changed = Condition()
+        self._closed = False
+        self.batches = 0
+        self.windows = 0
+        self._workers = [
+            Thread(target=self._work, name=f"network {n}", daemon=True) for n in range(workers)
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    def submit(self, window: Window) -> Future[Scores]:
+        """Scores to come.
+
+        Raises:
+            RuntimeError: the batcher is closed.
+        """
+        entry = _Waiting(window, Future(), time.monotonic())
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the batcher is closed")
+            self._queue.append(entry)
+            self._changed.notify_all()
+        return entry.answer
+
+    def close(self) -> None:
+        """Compute what is still waiting, and end the threads."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for worker in self._workers:
+            worker.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _work(self) -> None:
+        while batch := self._next_batch():
+            try:
+                answers = self._score([entry.window for entry in batch])
+            except Exception as error:  # noqa: BLE001 - each caller gets it, the worker goes on
+                for entry in batch:
+                    entry.answer.set_exception(error)
+            else:
+                for entry, scores in zip(batch, answers, strict=True):
+                    entry.answer.set_result(scores)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """What is computed next; empty when the batcher is closed and nothing is left."""
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._queue or self._closed)
+                if not self._queue:
+                    return []
+                left_s = self._queue[0].since_s + self._timeout_s - time.monotonic()
+                if len(self._queue) >= self._batch_size or left_s <= 0 or self._closed:
+                    return self._take()
+                self._changed.wait(left_s)
+
+    def _take(self) -> list[_Waiting]:
+        shape = self._queue[0].shape
+        batch = [entry for entry in self._queue if entry.shape == shape][: self._batch_size]
+        for entry in batch:
+            self._queue.remove(entry)
+        self.batches += 1
+        self.windows += len(batch)
+        return batch

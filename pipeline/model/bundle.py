@@ -1,0 +1,103 @@
+"""Our own file: one safetensors file with everything that belongs to the weights.
+
+Its header carries the spec (architecture, labels, preprocessing, suggestions, provenance) and the
+digest of the model, which is checked when it is read. Weights that float16 holds exactly are
+stored so.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from pipeline.config import describe
+from pipeline.errors import CheckpointRefused, ModelError
+from pipeline.model.published import State, significant
+from pipeline.model.spec import ModelSpec
+
+HEADER = "actionstream"
+DIGEST = "actionstream_digest"
+
+
+def digest_of(state: State, spec: ModelSpec) -> str:
+    """Hash of what decides the scores, in 32 hex digits: sorted tensors and requirements.
+
+    Name, provenance and suggestions don't count, nor does the kind of file: a converted file keeps
+    its digest.
+    """
+    total = hashlib.sha256(json.dumps(spec.requirements(), sort_keys=True).encode())
+    for name, tensor in sorted(significant(state).items()):
+        values = tensor.detach().to("cpu", torch.float32).contiguous()
+        total.update(f"{name}{list(values.shape)}".encode())
+        total.update(values.numpy().tobytes())
+    return total.hexdigest()[:32]
+
+
+def read_bundle(path: Path) -> tuple[dict[str, Tensor], ModelSpec, str]:
+    """Tensors (float32), spec and digest.
+
+    Raises:
+        CheckpointRefused: damaged, cut short, no bundle of ours, or not what its digest says.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, RuntimeError):
+        raise CheckpointRefused(
+            f"{path}: damaged, or cut short; copy it again from where it came from"
+        ) from None
+    if HEADER not in metadata:
+        raise CheckpointRefused(
+            f"{path}: a safetensors file without the header of actionstream; make a bundle of the "
+            "original checkpoint with: actionstream model convert IN OUT"
+        )
+    try:
+        spec = ModelSpec.model_validate_json(metadata[HEADER])
+    except ValidationError as error:
+        raise CheckpointRefused(f"{path}: its header is not valid: {describe(error)}") from None
+    digest = digest_of(state, spec)
+    if digest != metadata.get(DIGEST):
+        raise CheckpointRefused(f"{path}: its tensors are not those that its digest was made of")
+    return state, spec, digest
+
+
+def write_bundle(path: Path, state: State, spec: ModelSpec) -> None:
+    """Write whole or not at all.
+
+    Raises:
+        ModelError: the file can't be written.
+    """
+    tensors = {name: _smallest(tensor) for name, tensor in significant(state).items()}
+    header = {HEADER: spec.model_dump_json(), DIGEST: digest_of(state, spec)}
+    data = save(tensors, metadata=header)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise ModelError(f"{path}: can't be written: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise ModelError(f"{path}: can't be written: {error.strerror}") from None
+    finally:
+        with suppress(FileNotFoundError):
+            Path(temporary).unlink()
+
+
+def _smallest(tensor: Tensor) -> Tensor:
+    values = tensor.detach().to("cpu", torch.float32).contiguous()
+    half = values.half()
+    return half if torch.equal(half.float(), values) else values

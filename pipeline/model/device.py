@@ -1,0 +1,22 @@
+"""The one place where a device is chosen."""
+
+import torch
+
+from pipeline.errors import ConfigError
+
+
+def pick(wanted: str = "auto") -> torch.device:
+    """``cuda`` where there is one and ``auto`` or ``cuda`` was asked for, else the CPU.
+
+    Raises:
+        ConfigError: an unknown device, or ``cuda`` where there is none.
+    """
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise ConfigError(f"no such device: {wanted!r}; want auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device cuda was asked for, but torch finds no GPU; use auto or cpu")
+    return device

@@ -1,0 +1,270 @@
+"""Checkpoints as the paper's authors release them, read without running what they contain.
+
+A file is a pickled state dict, or a dict that holds one under ``state_dict``; names may carry
+``module.``. The architecture is read off names and shapes. What they can't tell, the number of
+frames, is in the file's name: ``<dataset>-bLVNet-TAM-<depth>-a<alpha>-b<beta>-f<pairs>x2``. Two
+people lost 8 to 16 points of accuracy to names that did not match and were skipped without a
+word, so nothing is skipped here.
+"""
+
+import argparse
+import pickle
+import re
+import zipfile
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.errors import CheckpointMismatch, CheckpointRefused, ModelError
+from pipeline.model.blvnet import BLVNetTAM
+from pipeline.model.spec import PUBLISHED_BLOCKS, Architecture
+
+State = Mapping[str, Tensor]
+
+HARMLESS = [
+    argparse.Namespace,
+    Counter,
+    OrderedDict,
+    np.dtype,
+    np.ndarray,
+    np.float32,
+    np.float64,
+    np.float32(0).__reduce__()[0],  # what rebuilds a numpy scalar, wherever numpy keeps it
+    np.zeros(0).__reduce__()[0],
+    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?")),
+]
+"""What training scripts put beside the weights, and can't do anything when it is loaded."""
+
+DATASET_CLASSES = {"st2stv1": 174, "st2stv2": 174, "kinetics400": 400}
+SHOWN = 8  # names listed in a message, of each kind
+
+_NAME = re.compile(
+    r"(?:(?P<dataset>[\w.]+)-)?bLVNet-TAM-(?P<depth>\d+)-a(?P<alpha>\d+)-b(?P<beta>\d+)"
+    r"-f(?P<pairs>\d+)x2",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FileName:
+    """What a file's name says, where it follows the authors' convention."""
+
+    dataset: str | None
+    depth: int
+    alpha: int
+    beta: int
+    frames: int
+
+
+def read_name(path: Path) -> FileName | None:
+    """The name's parts, or None for another name."""
+    match = _NAME.search(path.name)
+    if match is None:
+        return None
+    depth, alpha, beta, pairs = (int(match[key]) for key in ("depth", "alpha", "beta", "pairs"))
+    dataset = match["dataset"]
+    return FileName(dataset and dataset.lower(), depth, alpha, beta, 2 * pairs)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The state dict in a pickled checkpoint, ``module.`` taken off its names.
+
+    Raises:
+        CheckpointRefused: no checkpoint, a damaged one, or one that wants to run code.
+    """
+    try:
+        with torch.serialization.safe_globals(HARMLESS):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise _refusal(path, str(error)) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile):
+        raise CheckpointRefused(
+            f"{path}: damaged, or cut short; copy it again from where it came from"
+        ) from None
+    except Exception as error:  # noqa: BLE001 - a hostile pickle may raise anything
+        raise CheckpointRefused(
+            f"{path}: not a checkpoint that can be read ({type(error).__name__})"
+        ) from None
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(state, dict) or not state:
+        raise CheckpointRefused(f"{path}: holds no state dict (parameter names and tensors)")
+    if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+        raise CheckpointRefused(f"{path}: its state dict holds other things than named tensors")
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def _refusal(path: Path, text: str) -> CheckpointRefused:
+    wanted = re.search(r"(?:Unsupported global: GLOBAL |class |function )([\w.]+)", text)
+    if "nsupported" in text or wanted:
+        what = f" ({wanted[1]})" if wanted else ""
+        return CheckpointRefused(
+            f"{path}: wants to run code when it is loaded{what}; refused. Ask its author for a "
+            "file that holds tensors only"
+        )
+    return CheckpointRefused(f"{path}: damaged, or not a checkpoint at all")
+
+
+def read_architecture(
+    state: State, path: Path, *, frames: int | None, beta: int | None
+) -> Architecture:
+    """The architecture that names and shapes tell, completed by file name and arguments.
+
+    Raises:
+        CheckpointMismatch: another family of networks, or tensors missing.
+        ModelError: the number of frames isn't known, or what was said contradicts the tensors.
+    """
+    _check_family(state, path)
+    name = read_name(path)
+    frames = _agreed("frames", frames, name.frames if name else None, path)
+    beta = _agreed("beta", beta, name.beta if name else None, path)
+    if frames is None:
+        raise ModelError(
+            f"{path}: the tensors don't tell how many frames (T) it takes, and the file's name is "
+            "not like st2stv2-bLVNet-TAM-50-a2-b4-f8x2.pth.tar; say frames=… (--frames)"
+        )
+    prefix = "baseline_model."
+    blocks = _blocks(state, prefix, name)
+    width, in_channels = _shape(state, prefix + "conv1.weight", (64, 3))[:2]
+    alpha = max(1, width // _shape(state, prefix + "l_conv0.weight", (width // 2,))[0])
+    little = tuple(_count(state, f"{prefix}layer{n}.little.") for n in (1, 2, 3))
+    dropout = "new_fc.weight" in state
+    classifier = "new_fc.weight" if dropout else prefix + "fc.weight"
+    for what, said, found in (
+        ("depth", name and PUBLISHED_BLOCKS.get(name.depth), blocks),
+        ("alpha", name and name.alpha, alpha),
+    ):
+        if said is not None and said != found:
+            raise ModelError(f"{path}: its name says {what} {said}, its tensors say {found}")
+    try:
+        return Architecture(
+            blocks=blocks,
+            width=width,
+            alpha=alpha,
+            beta=_beta(blocks, little, beta, path),
+            taps=_taps(state, prefix),
+            frames=frames,
+            in_channels=in_channels,
+            classes=_shape(state, classifier, (1,))[0],
+            dropout=0.5 if dropout else 0.0,
+        )
+    except ValueError as error:
+        if isinstance(error, ModelError):
+            raise
+        raise CheckpointMismatch(f"{path}: no bLVNet-TAM has these tensors: {error}") from None
+
+
+def check_tensors(state: State, architecture: Architecture, path: Path) -> None:
+    """Names, shapes and values are those of a network of this architecture.
+
+    Raises:
+        CheckpointMismatch: names or shapes differ; the message lists them.
+        CheckpointRefused: a weight is not a number, or infinite.
+    """
+    with torch.device("meta"):
+        wanted = significant(BLVNetTAM(architecture).state_dict())
+    given = significant(state)
+    complaints = [
+        _listed("missing", (name for name in wanted if name not in given)),
+        _listed("left over", (name for name in given if name not in wanted)),
+        _listed(
+            "of another shape",
+            (
+                f"{name} {list(given[name].shape)} instead of {list(tensor.shape)}"
+                for name, tensor in wanted.items()
+                if name in given and given[name].shape != tensor.shape
+            ),
+        ),
+    ]
+    if any(complaints):
+        raise CheckpointMismatch(
+            f"{path}: its tensors don't fit the network: {'; '.join(filter(None, complaints))}"
+        )
+    for name, tensor in given.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointRefused(f"{path}: {name} holds values that are not finite numbers")
+
+
+def significant(state: State) -> dict[str, Tensor]:
+    """Without batch norm's counters, which decide nothing in evaluation."""
+    return {k: v for k, v in state.items() if not k.endswith(".num_batches_tracked")}
+
+
+def _check_family(state: State, path: Path) -> None:
+    if any(name.startswith("baseline_model.") for name in state):
+        return
+    if "bl_init.weight" in state:
+        looks = "an image network (bLResNet), which has no temporal part"
+    elif any(".tam." in name for name in state):
+        looks = "a TAM-ResNet"
+    elif "layer1.0.conv1.weight" in state:
+        looks = "a plain ResNet"
+    else:
+        looks = f"something else (its first tensor is {next(iter(state))!r})"
+    raise CheckpointMismatch(
+        f"{path}: not a bLVNet-TAM (no tensor is named baseline_model.…); it looks like {looks}"
+    )
+
+
+def _agreed(what: str, said: int | None, named: int | None, path: Path) -> int | None:
+    if said is not None and named is not None and said != named:
+        raise ModelError(f"{path}: {what}={said} was given, but the file's name says {named}")
+    return named if said is None else said
+
+
+def _blocks(state: State, prefix: str, name: FileName | None) -> tuple[int, int, int, int]:
+    """Blocks of layers 1 to 4: Big's and the fusing one; layer 4's as they are."""
+    one, two, three = (_count(state, f"{prefix}layer{n}.big.") + 1 for n in (1, 2, 3))
+    return one, two, three, _count(state, f"{prefix}layer4.")
+
+
+def _beta(
+    blocks: tuple[int, int, int, int], little: tuple[int, ...], said: int | None, path: Path
+) -> int:
+    """The beta that gives Little so many blocks; the least where several give the same network."""
+    fits = [
+        beta
+        for beta in range(1, max(blocks) + 1)
+        if tuple(max(1, count // beta - 1) for count in blocks[:3]) == little
+    ]
+    if said is not None:
+        if tuple(max(1, count // max(said, 1) - 1) for count in blocks[:3]) != little:
+            raise ModelError(
+                f"{path}: beta is said to be {said}, but Little has {little} blocks in its tensors"
+            )
+        return said
+    if not fits:
+        raise CheckpointMismatch(f"{path}: no beta gives Little {little} blocks beside {blocks}")
+    return fits[0]
+
+
+def _taps(state: State, prefix: str) -> int:
+    return (
+        3 if f"{prefix}tam.curr.weight" in state else _count(state, f"{prefix}tam.blending_layers.")
+    )
+
+
+def _count(state: State, prefix: str) -> int:
+    """How many numbered modules there are below a name."""
+    heads = (name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix))
+    return len({head for head in heads if head.isdigit()})
+
+
+def _shape(state: State, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    """A tensor's shape; the default where it is missing, which is complained of later."""
+    tensor = state.get(name)
+    if tensor is None or tensor.ndim < len(default):
+        return default
+    return tuple(tensor.shape)
+
+
+def _listed(what: str, names: Iterable[str]) -> str:
+    found = sorted(names)
+    if not found:
+        return ""
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return f"{len(found)} {what}: {', '.join(found[:SHOWN])}{more}"

@@ -1,0 +1,98 @@
+"""A network with its spec, on a device: windows in, scores out."""
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from pipeline.errors import ModelError
+from pipeline.model.blvnet import BLVNetTAM
+from pipeline.model.spec import ModelSpec
+from pipeline.records import Scores, Window, read_only
+
+
+class Recognizer:
+    """Scores windows.
+
+    ``network`` stays as it was loaded. Scores are computed with a copy of it whose batch norms are
+    folded into their convolutions and whose memory is channels-last: the same up to rounding.
+    """
+
+    def __init__(
+        self, network: BLVNetTAM, spec: ModelSpec, digest: str, device: torch.device
+    ) -> None:
+        self.network = network.to(device).eval()
+        self.spec = spec
+        self.digest = digest
+        self.device = device
+        self._fast: BLVNetTAM | None = None
+        values = torch.tensor([spec.mean, spec.std], device=device)
+        self._mean, self._std = values[:, :, None, None].unbind(0)
+
+    def scores(self, windows: Sequence[Window]) -> list[Scores]:
+        """Scores of some windows, computed as one batch, in the order given.
+
+        Raises:
+            ModelError: the network doesn't take pictures of three colours.
+            ValueError: windows of another shape than the network requires.
+        """
+        if not windows:
+            return []
+        if self.spec.architecture.in_channels != 3:
+            raise ModelError(
+                f"{self.spec.name} takes {self.spec.architecture.in_channels} channels per frame, "
+                "and pictures have 3"
+            )
+        with torch.inference_mode():
+            little = self._normalised([window.little_PHWC for window in windows])
+            big = self._normalised([window.big_PHWC for window in windows])
+            logits_NK = self._network().forward_pairs(little, big).float()
+            if self.spec.score == "softmax":
+                scores_NK = logits_NK.softmax(dim=1).cpu().numpy()
+            else:
+                scores_NK = logits_NK.sigmoid().cpu().numpy()
+        return [
+            Scores(span=window.span, scores_K=read_only(scores_K.copy()))
+            for window, scores_K in zip(windows, scores_NK, strict=True)
+        ]
+
+    def _network(self) -> BLVNetTAM:
+        if self._fast is None:
+            fast = fold_batch_norms(self.network)
+            for parameter in fast.parameters():
+                if parameter.ndim == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+            self._fast = fast
+        return self._fast
+
+    def _normalised(self, frames: list[NDArray[np.uint8]]) -> Tensor:
+        """[N, P, C, H, W], channels-last in memory, as the arrays were."""
+        frames_NPHWC = torch.from_numpy(np.stack(frames)).to(self.device)
+        frames_NPCHW = frames_NPHWC.permute(0, 1, 4, 2, 3).float().div_(255)
+        return frames_NPCHW.sub_(self._mean).div_(self._std)
+
+
+def fold_batch_norms(network: BLVNetTAM) -> BLVNetTAM:
+    """A copy, for evaluation only, in which each batch norm is part of its convolution."""
+    folded = copy.deepcopy(network).eval()
+    for module in list(folded.modules()):
+        last: tuple[str, nn.Conv2d] | None = None
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.BatchNorm2d):
+                conv_name, conv = _partner(module, name, last)
+                setattr(module, conv_name, fuse_conv_bn_eval(conv, child))
+                setattr(module, name, nn.Identity())
+            last = (name, child) if isinstance(child, nn.Conv2d) else None
+    return folded
+
+
+def _partner(
+    module: nn.Module, batch_norm: str, last: tuple[str, nn.Conv2d] | None
+) -> tuple[str, nn.Conv2d]:
+    """The convolution before a batch norm: by construction, its predecessor among the children."""
+    assert last is not None, f"{type(module).__name__}.{batch_norm} follows no convolution"
+    return last

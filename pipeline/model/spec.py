@@ -1,0 +1,162 @@
+"""What a network is, what it requires of its input, and what it suggests: all that isn't weights.
+
+``Architecture`` builds the network. ``ModelSpec`` travels with the weights in one file: what it
+requires (sizes, frames, normalisation, labels) nothing else may decide, what it suggests a config
+may override.
+"""
+
+from fractions import Fraction
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    field_validator,
+    model_validator,
+)
+
+from pipeline.config import EventSpec
+
+PUBLISHED_BLOCKS = {50: (3, 4, 6, 3), 101: (4, 8, 18, 3), 152: (5, 12, 30, 3)}
+"""Blocks of layers 1 to 4, by depth (Fan et al., NeurIPS 2019)."""
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+Rate = Annotated[Fraction, BeforeValidator(Fraction), PlainSerializer(str)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Architecture(_Frozen):
+    """A member of the family bLVNet-TAM."""
+
+    family: Literal["blvnet-tam"] = "blvnet-tam"
+    blocks: tuple[int, int, int, int] = PUBLISHED_BLOCKS[50]
+    width: int = Field(default=64, ge=4, multiple_of=4)
+    """Channels of the stem; the stages have 4, 8, 16 and 32 times as many."""
+    alpha: int = Field(default=2, ge=1)
+    """Little's channels are one alpha-th of Big's."""
+    beta: int = Field(default=4, ge=1)
+    """Little's blocks are about one beta-th of Big's."""
+    taps: int = Field(default=3, ge=1)
+    """Frames that a TAM mixes."""
+    frames: int = Field(ge=2)
+    """T, frames per clip."""
+    in_channels: int = Field(default=3, ge=1)
+    classes: int = Field(ge=1)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    """With dropout the classifier is called ``new_fc``, without it ``baseline_model.fc``."""
+    big_input: Literal["high", "low"] = "high"
+
+    @field_validator("frames")
+    @classmethod
+    def _even(cls, frames: int) -> int:
+        if frames % 2:
+            raise ValueError(
+                f"frames must be even, because big and little frames alternate; got {frames}"
+            )
+        return frames
+
+    @field_validator("taps")
+    @classmethod
+    def _odd(cls, taps: int) -> int:
+        if taps % 2 == 0:
+            raise ValueError(f"taps must be odd: as many before a frame as after it; got {taps}")
+        return taps
+
+    @model_validator(mode="after")
+    def _buildable(self) -> "Architecture":
+        if min(self.blocks[:3]) < 2 or self.blocks[3] < 1:
+            raise ValueError(
+                "blocks must be at least (2, 2, 2, 1), one for big and one to fuse; "
+                f"got {self.blocks}"
+            )
+        if self.width // self.alpha < 1:
+            raise ValueError(f"alpha {self.alpha} leaves nothing of {self.width} channels")
+        return self
+
+    @property
+    def pairs(self) -> int:
+        """P, pairs of a little and a big frame."""
+        return self.frames // 2
+
+    @property
+    def little_blocks(self) -> tuple[int, int, int]:
+        """Bottlenecks of Little in layers 1 to 3; several betas may give the same."""
+        first, second, third, _ = self.blocks
+        return (
+            max(1, first // self.beta - 1),
+            max(1, second // self.beta - 1),
+            max(1, third // self.beta - 1),
+        )
+
+    @property
+    def depth(self) -> int | None:
+        """50, 101 or 152, or None for a network of another depth."""
+        return next((d for d, blocks in PUBLISHED_BLOCKS.items() if blocks == self.blocks), None)
+
+
+class Suggests(_Frozen):
+    """What a config may override."""
+
+    sample_fps: Rate = Fraction(8)
+    hop: int | None = None
+    """Frames from one window to the next; by default half a window, made even."""
+    short_side_px: int | None = None
+    """By default the size of the crop."""
+    events: EventSpec | None = None
+    background: tuple[str, ...] = ()
+
+
+class ModelSpec(_Frozen):
+    """What weights require and suggest."""
+
+    name: str
+    architecture: Architecture
+    labels: tuple[str, ...]
+    size_px: int = Field(default=224, ge=32, multiple_of=2)
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    score: Literal["softmax", "sigmoid"] = "softmax"
+    """sigmoid: several labels may hold at once."""
+    suggests: Suggests = Suggests()
+    provenance: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ModelSpec":
+        architecture = self.architecture
+        if len(self.labels) != architecture.classes:
+            raise ValueError(
+                f"the network has {architecture.classes} classes, but {len(self.labels)} labels"
+            )
+        if len(set(self.labels)) != len(self.labels):
+            twice = next(label for label in self.labels if self.labels.count(label) > 1)
+            raise ValueError(f"the label {twice!r} is there twice; their events would mix")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, architecture.in_channels):
+                raise ValueError(f"{name} wants 1 or {architecture.in_channels} values: {values}")
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be positive, got {self.std}")
+        return self
+
+    @property
+    def hop(self) -> int:
+        """Suggested hop, in frames."""
+        return self.suggests.hop or max(2, self.architecture.frames // 4 * 2)
+
+    @property
+    def short_side_px(self) -> int:
+        """Suggested length of the shorter side before the crop."""
+        return self.suggests.short_side_px or self.size_px
+
+    def requirements(self) -> dict[str, object]:
+        """What goes into the model's digest: all that decides its scores, beside the weights."""
+        architecture = self.architecture.model_dump(mode="json", exclude={"beta", "dropout"})
+        architecture["little_blocks"] = list(self.architecture.little_blocks)
+        rest = self.model_dump(mode="json", include={"labels", "size_px", "mean", "std", "score"})
+        return {"architecture": architecture, **rest}
