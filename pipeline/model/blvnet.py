@@ -48,7 +48,7 @@ class Bottleneck(nn.Module):
         """[N*P, C, H, W] -> [N*P, C', H', W']; ``pairs`` tells the TAM where clips end."""
         shortcut = x
         if self.tam is not None:
-            x = self.tam(x.unflatten(0, (-1, pairs))).flatten(0, 1)
+            x = self.tam(_by_clip(x, pairs)).flatten(0, 1)
         if self.downsample is not None:
             shortcut = self.downsample(x)  # of the TAM's output, as published; else of its input
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
@@ -77,11 +77,12 @@ class BigLittle(nn.Module):
 
     def forward(self, x: Tensor, pairs: int) -> Tensor:
         """[N*P, C, H, W] -> [N*P, C', H', W']."""
-        little, big = self.tam.pairs(x.unflatten(0, (-1, pairs)))
+        little, big = self.tam.pairs(_by_clip(x, pairs))
         little = self.little_e(self.little(little.flatten(0, 1)))
         big = self.big(big.flatten(0, 1))
         little += F.interpolate(big, size=little.shape[-2:])
-        return self.fusion(F.relu(little, inplace=True))
+        fused: Tensor = self.fusion(F.relu(little, inplace=True))
+        return fused
 
 
 class Backbone(nn.Module):
@@ -213,8 +214,7 @@ class BLVNetTAM(nn.Module):
         self._check(little_NPCHW, big_NPCHW)
         features = self.baseline_model(little_NPCHW, big_NPCHW)
         logits = self.new_fc(features) if self.architecture.dropout else features
-        mean: Tensor = logits.unflatten(0, (-1, self.architecture.pairs)).mean(dim=1)
-        return mean
+        return _by_clip(logits, self.architecture.pairs).mean(dim=1)
 
     def _check(self, little: Tensor, big: Tensor) -> None:
         a = self.architecture
@@ -241,7 +241,12 @@ def halve(x: Tensor) -> Tensor:
 
 def _each(x_NPCHW: Tensor, of: Resize) -> Tensor:
     """Apply a function of [N*P, C, H, W] to every frame."""
-    return of(x_NPCHW.flatten(0, 1)).unflatten(0, x_NPCHW.shape[:2])
+    return _by_clip(of(x_NPCHW.flatten(0, 1)), x_NPCHW.shape[1])
+
+
+def _by_clip(x: Tensor, pairs: int) -> Tensor:
+    """[N*P, …] -> [N, P, …]."""
+    return x.reshape(-1, pairs, *x.shape[1:])
 
 
 def _stack(

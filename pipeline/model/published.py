@@ -12,9 +12,10 @@ import pickle
 import re
 import zipfile
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -26,7 +27,8 @@ from pipeline.model.spec import PUBLISHED_BLOCKS, Architecture
 
 State = Mapping[str, Tensor]
 
-HARMLESS = [
+Rebuild = Callable[..., object]
+HARMLESS: list[Rebuild | tuple[Rebuild, str]] = [
     argparse.Namespace,
     Counter,
     OrderedDict,
@@ -34,8 +36,7 @@ HARMLESS = [
     np.ndarray,
     np.float32,
     np.float64,
-    np.float32(0).__reduce__()[0],  # what rebuilds a numpy scalar, wherever numpy keeps it
-    np.zeros(0).__reduce__()[0],
+    *(cast("Rebuild", value.__reduce__()[0]) for value in (np.float32(0), np.zeros(0))),
     *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?")),
 ]
 """What training scripts put beside the weights, and can't do anything when it is loaded."""

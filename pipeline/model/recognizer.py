@@ -48,9 +48,7 @@ class Recognizer:
                 "and pictures have 3"
             )
         with torch.inference_mode():
-            little = self._normalised([window.little_PHWC for window in windows])
-            big = self._normalised([window.big_PHWC for window in windows])
-            logits_NK = self._network().forward_pairs(little, big).float()
+            logits_NK = self._network().forward_pairs(*self.inputs(windows)).float()
             if self.spec.score == "softmax":
                 scores_NK = logits_NK.softmax(dim=1).cpu().numpy()
             else:
@@ -59,6 +57,12 @@ class Recognizer:
             Scores(span=window.span, scores_K=read_only(scores_K.copy()))
             for window, scores_K in zip(windows, scores_NK, strict=True)
         ]
+
+    def inputs(self, windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
+        """What ``network.forward_pairs`` takes: normalised frames, [N, P, 3, H, W] each."""
+        little = self._normalised([window.little_PHWC for window in windows])
+        big = self._normalised([window.big_PHWC for window in windows])
+        return little, big
 
     def _network(self) -> BLVNetTAM:
         if self._fast is None:
