@@ -56,7 +56,6 @@ def make_placeholder(windows: Sequence[Window]) -> Recognizer:
         directions_KF = torch.randn(network.classifier.weight.shape)
     _halve_precision(network)
     _fit_classifier(network, spec, windows, directions_KF)
-    _halve_precision(network)
     return Recognizer(network, spec, digest_of(network.state_dict(), spec), torch.device("cpu"))
 
 
