@@ -120,7 +120,7 @@ class Camera:
         report: Report,
     ) -> None:
         """Carry answers to the publisher, one call ahead."""
-        ahead = None
+        ahead: ray.ObjectRef[int] | None = None
         with answers(
             source,
             self._settings,

@@ -43,7 +43,7 @@ class Publisher:
     def report(self, stream_id: str, state: str, detail: str) -> None:
         """Write a change of a source's state."""
         if self._status is not None:
-            self._status.write(stream_id, state, detail)
+            self._status.write_status(stream_id, state, detail)
 
     def take(self) -> list[ActionEvent]:
         """Events since the last call, where no Redis takes them."""

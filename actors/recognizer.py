@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 
 import torch
-from pipeline.model import load_from
 
 from pipeline.config import ModelConfig, RecognizerConfig
+from pipeline.model import load_from
 from pipeline.records import Scores, Window
 from pipeline.run import batcher_for
 

@@ -62,14 +62,14 @@ def make_placeholder(windows: Sequence[Window]) -> Recognizer:
 def _fit_classifier(
     network: BLVNetTAM, spec: ModelSpec, windows: Sequence[Window], directions_KF: torch.Tensor
 ) -> None:
-    """Random directions in whitened features: mean 0 and one spread for each label."""
+    """Random directions in features whitened by half: mean 0 and one spread for each label."""
     features_WF = _features(network, spec, windows)
     mean_F = features_WF.mean(dim=0)
     _, _, basis_RF = torch.linalg.svd(features_WF - mean_F, full_matrices=False)
     leading_RF = basis_RF[: len(LABELS)]
     projected_WR = (features_WF - mean_F) @ leading_RF.T
     weights_KF = directions_KF[:, : len(leading_RF)] @ (
-        leading_RF / projected_WR.std(dim=0).clamp_min(1e-6)[:, None]
+        leading_RF / projected_WR.std(dim=0).sqrt().clamp_min(1e-3)[:, None]
     )
     spread_K = ((features_WF - mean_F) @ weights_KF.T).std(dim=0).clamp_min(1e-6)
     network.classifier.weight.data = weights_KF * (SHARPNESS / spread_K)[:, None]
