@@ -38,7 +38,7 @@ def code(error: Exception) -> str:
 
     Redis-py takes some codes off and keeps them in the exception's class only.
     """
-    found = _CODE.match(str(error))
+    found = _CODE.match(_reply(error))
     return found.group(1) if found else ""
 
 
@@ -118,5 +118,10 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _brief(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(_reply(error).split())
     return text[:160] or type(error).__name__
+
+
+def _reply(error: Exception) -> str:
+    """Redis's own words: a pipeline puts the command in front, and with it the user's data."""
+    return str(error).rpartition(" of pipeline caused error: ")[2]

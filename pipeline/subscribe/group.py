@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redis.typing import EncodableT, FieldT
 
 from pipeline import wire
@@ -18,6 +18,7 @@ from pipeline.broker import code
 from pipeline.subscribe.entries import FIRST, Entry, from_streams
 
 DEAD_MAXLEN = 100_000  # dead letters are for people: more than they will read
+LONG_AGO_MS = 30 * 24 * 3600 * 1000  # idle for a month: longer than any claim_idle_s
 CLAIM_BATCH = 100  # one XAUTOCLAIM looks at up to ten times as many
 
 
@@ -46,6 +47,17 @@ class Group:
         except ResponseError as error:
             if code(error) != "BUSYGROUP":
                 raise
+
+    def is_remade(self) -> bool:
+        """Whether the group is there again, after its stream was deleted: from the new one's start.
+
+        Whatever is in the new stream is new to the group.
+        """
+        try:
+            self.create("0")
+        except RedisError:
+            return False
+        return True
 
     def read_new(self, count: int, block_s: float) -> list[Entry]:
         """Entries that no consumer of the group was given yet."""
@@ -109,6 +121,19 @@ class Group:
                 justid=True,
             )
         return kept
+
+    def hand_back(self, entries: Sequence[Entry]) -> None:
+        """Entries that were fetched and not begun: anybody may take them over at once."""
+        self.client.xclaim(
+            self._key,
+            self.name,
+            self.consumer,
+            min_idle_time=0,
+            message_ids=[entry.id for entry in entries],
+            idle=LONG_AGO_MS,
+            retrycount=0,
+            justid=True,
+        )
 
     def acknowledge(self, entry: Entry, identity: str | None = None, remember: int = 0) -> None:
         """Done with it; ``identity`` goes into the group's memory of ``remember`` names.

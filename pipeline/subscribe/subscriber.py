@@ -35,6 +35,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
@@ -126,6 +127,7 @@ class Subscriber:
             name=group,
             consumer=consumer or f"{host}-{os.getpid()}-{secrets.token_hex(4)}",
         )
+        self._fetched: list[Entry] = []
         self._sweep_at_s = 0.0
         self._cursor = FIRST
         self._own_after: str | None = FIRST
@@ -141,7 +143,15 @@ class Subscriber:
         self._patience.stop.set()
 
     def close(self) -> None:
-        """Give back the connections; unacknowledged events stay pending."""
+        """Give back the connections, and what was fetched and not begun.
+
+        An event that was begun and not acknowledged stays pending: a consumer of this name gets
+        it at once, others after ``claim_idle_s``.
+        """
+        self.stop()
+        with suppress(_Stopped, BrokerError):  # others take it over later then
+            if self._fetched:
+                self._leave()
         self._group.client.close()
 
     def __enter__(self) -> Self:
@@ -172,20 +182,27 @@ class Subscriber:
     def _deliveries(self) -> Iterator[_Delivery]:
         try:
             while not self._stopped:
-                entries = self._next_batch()
+                self._fetched = self._next_batch()
                 fetched_s = time.monotonic()
-                while entries and not self._stopped:
-                    delivery = self._open(entries.pop(0))
+                while self._fetched and not self._stopped:
+                    delivery = self._open(self._fetched.pop(0))
                     if delivery is not None:
                         yield delivery
                         self._settle(delivery)
                     if time.monotonic() - fetched_s > self._rules.claim_idle_s / 2:
-                        entries = self._keep(entries)
+                        self._keep()
                         fetched_s = time.monotonic()
-            if not self._named:
-                self._insist(self._group.leave)
+            self._leave()
         except _Stopped:
             return
+
+    def _leave(self) -> None:
+        """Let others have what was fetched and not begun; a name that won't come back goes."""
+        fetched, self._fetched = self._fetched, []
+        if fetched:
+            self._insist(lambda: self._group.hand_back(fetched))
+        if not self._named:
+            self._insist(self._group.leave)
 
     @property
     def _stopped(self) -> bool:
@@ -211,10 +228,11 @@ class Subscriber:
         if after is None:
             self._sweep_at_s = time.monotonic() + self._rules.sweep_s
 
-    def _keep(self, entries: list[Entry]) -> list[Entry]:
-        kept = self._insist(lambda: self._group.keep(entries))
-        self.counts["lost_to_others"] += len(entries) - len(kept)
-        return kept
+    def _keep(self) -> None:
+        """Before others take us for dead: tell that we live, and see what they took already."""
+        fetched = self._fetched
+        self._fetched = self._insist(lambda: self._group.keep(fetched))
+        self.counts["lost_to_others"] += len(fetched) - len(self._fetched)
 
     def _open(self, entry: Entry) -> _Delivery | None:
         """The event to be handled, or None where the entry was settled without."""
@@ -270,7 +288,7 @@ class Subscriber:
                 return command()
             except RedisError as error:
                 self._sweep_at_s = 0.0  # a batch may have been given to us and not arrived
-                if code(error) == "NOGROUP" and self._remake_group():
+                if code(error) == "NOGROUP" and self._group.is_remade():
                     continue
                 verdict = trial.failed(error, where)
                 if self._stopped:
@@ -278,11 +296,3 @@ class Subscriber:
                 if verdict is not None:
                     said = advice(error, verdict)
                     raise BrokerError(f"{where}, group {self._group.name!r}: {said}") from None
-
-    def _remake_group(self) -> bool:
-        """The stream was deleted: whatever is in the new one is new to us."""
-        try:
-            self._group.create("0")
-        except RedisError:
-            return False
-        return True

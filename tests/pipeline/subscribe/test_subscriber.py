@@ -101,6 +101,22 @@ def test_what_was_in_hand_at_a_crash_comes_first(
     assert take(subscriber(redis_client, consumer="one"), 5) == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("orderly", [True, False])
+def test_what_was_fetched_and_not_begun_is_handed_back(
+    redis_client: redis.Redis, make_event: MakeEvent, orderly: bool
+) -> None:
+    RedisSink(redis_client).write([make_event(seq) for seq in range(5)])
+    with subscriber(redis_client) as leaving:
+        for event in leaving:
+            if event.seq == 1:
+                if not orderly:
+                    break
+                leaving.stop()
+    follower = subscriber(redis_client)
+    assert take(follower, 3) == [2, 3, 4]
+    assert pending(redis_client) == (0 if orderly else 1)
+
+
 def test_two_consumers_share_the_events(
     redis_client: redis.Redis, make_event: MakeEvent, wait_until: WaitUntil
 ) -> None:
@@ -229,7 +245,7 @@ def test_an_event_that_kills_its_consumer_dies_alone(
     RedisSink(redis_client).write([make_event(seq) for seq in range(4)])
     handled: list[int] = []
     begun = 0
-    for _ in range(5):
+    for _ in range(4):
         reader = subscriber(
             redis_client, consumer="one", rules=Rules(block_s=0.02, max_deliveries=3)
         )
