@@ -18,6 +18,11 @@ NAMESPACE = "actionstream"
 LOOPBACK = "127.0.0.1"
 
 
+def run_name() -> str:
+    """A name for the actors of one run, which nobody else on the cluster has."""
+    return f"run-{secrets.token_hex(4)}"
+
+
 @contextmanager
 def cluster(address: str | None = None) -> Iterator[None]:
     """Connected to Ray within the context; a local Ray ends with it.

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import ExitStack
 
 from pipeline.broker import open_broker
 from pipeline.config import EventSpec, RedisConfig
 from pipeline.events import Detector, Origin
 from pipeline.records import ActionEvent, Scores, SessionEnd
-from pipeline.sink import RedisSink, Sink, StatusLog
+from pipeline.sink import Patience, RedisSink, Sink, StatusLog
+
+GIVE_UP_S = 600.0  # a Redis that is away for longer ends the run with an error
 
 
 class Publisher:
     """Derives the events of each stream and writes them.
 
-    Without a Redis, events are kept for ``take``: the caller, who has the terminal, writes them.
+    With ``keep`` they wait for ``take`` as well: the caller has the terminal and writes them there.
     """
 
-    def __init__(self, spec: EventSpec, origin: Origin, redis: RedisConfig | None) -> None:
+    def __init__(
+        self, spec: EventSpec, origin: Origin, redis: RedisConfig | None, *, keep: bool
+    ) -> None:
         self._spec = spec
         self._origin = origin
         self._detectors: dict[str, Detector] = {}
-        self._kept = _Kept()
-        self._sink: Sink = self._kept
+        self._keep = keep
+        self._kept: list[ActionEvent] = []
+        self._sink: Sink | None = None
         self._status: StatusLog | None = None
+        self._stack = ExitStack()
         if redis is not None:
-            self._broker = open_broker(redis)
-            client = self._broker.__enter__().client
-            self._sink = RedisSink(client, prefix=redis.prefix, maxlen=redis.maxlen)
-            self._status = StatusLog(client, prefix=redis.prefix)
+            broker = self._stack.enter_context(open_broker(redis))
+            patience = Patience(give_up_s=GIVE_UP_S, revive=broker.revive)
+            self._sink = RedisSink(
+                broker.client, redis.prefix, maxlen=redis.maxlen, patience=patience
+            )
+            self._status = StatusLog(broker.client, redis.prefix, patience=patience)
 
     def publish(self, stream_id: str, answer: Scores | SessionEnd) -> int:
         """Write what this answer means; how many events that was."""
@@ -36,8 +44,10 @@ class Publisher:
         if detector is None:
             detector = self._detectors[stream_id] = Detector(self._spec, self._origin)
         events = detector.take(answer)
-        if events:
+        if events and self._sink is not None:
             self._sink.write(events)
+        if self._keep:
+            self._kept += events
         return len(events)
 
     def report(self, stream_id: str, state: str, detail: str) -> None:
@@ -46,28 +56,10 @@ class Publisher:
             self._status.write_status(stream_id, state, detail)
 
     def take(self) -> list[ActionEvent]:
-        """Events since the last call, where no Redis takes them."""
-        return self._kept.take()
+        """Events since the last call, if they are kept."""
+        taken, self._kept = self._kept, []
+        return taken
 
     def close(self) -> None:
         """Nothing more will come."""
-        self._sink.close()
-        if self._status is not None:
-            self._broker.__exit__(None, None, None)
-
-
-class _Kept:
-    """A sink that keeps events until they are taken."""
-
-    def __init__(self) -> None:
-        self._events: list[ActionEvent] = []
-
-    def write(self, events: Sequence[ActionEvent]) -> None:
-        self._events.extend(events)
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    def take(self) -> list[ActionEvent]:
-        taken, self._events = self._events, []
-        return taken
+        self._stack.close()

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 
-import torch
-
 from pipeline.config import ModelConfig, RecognizerConfig
 from pipeline.model import load_from
 from pipeline.records import Scores, Window
@@ -19,7 +17,6 @@ class Recognizer:
     """Scores windows."""
 
     def __init__(self, model: ModelConfig, config: RecognizerConfig) -> None:
-        torch.set_num_threads(config.threads)
         self._recognizer = load_from(model)
         self._batcher = batcher_for(self._recognizer, config)
 

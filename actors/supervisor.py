@@ -61,9 +61,11 @@ class Supervisor:
         origin: Origin,
         *,
         redis: RedisConfig | None,
+        keep_events: bool = False,
         name: str = "default",
     ) -> None:
-        """Without ``redis``, events are kept for ``take_events``."""
+        """Events go to ``redis``, and with ``keep_events`` they wait for ``take_events``."""
+        self._keep_events = keep_events
         self._config = config
         self._settings = settings
         self._origin = origin
@@ -133,7 +135,7 @@ class Supervisor:
         return bool(self._waiting or any(self._running.values()))
 
     def take_events(self) -> list[ActionEvent]:
-        """Events since the last call, where no Redis takes them."""
+        """Events since the last call, if they are kept."""
         assert self._publisher is not None
         taken: list[ActionEvent] = ray.get(self._publisher.take.remote())
         return taken
@@ -189,7 +191,7 @@ class Supervisor:
         self._publisher = (
             ray.remote(Publisher)
             .options(name=name, namespace=NAMESPACE, lifetime="detached", num_cpus=0)
-            .remote(self._settings.events, self._origin, self._redis)
+            .remote(self._settings.events, self._origin, self._redis, keep=self._keep_events)
         )
 
     def _start_camera(self, name: str) -> None:

@@ -32,6 +32,7 @@ from pipeline.records import (
     EventType,
     Flag,
     Scores,
+    Session,
     SessionEnd,
     WindowSpan,
 )
@@ -83,6 +84,7 @@ class Detector:
         self._quiet_until_ns: dict[int, int] = {}
         self._last: tuple[str, int] | None = None
         self._replaying = False
+        self._session: Session | None = None
 
     @property
     def open_actions(self) -> int:
@@ -104,12 +106,14 @@ class Detector:
             raise ValueError(f"want {self._foreground_K.size} scores, got {scores.scores_K.shape}")
         if self._seen(span):
             return []
+        lost = self._let_go({Flag.GAP}) if self._session not in (None, span.session) else []
+        self._session = span.session
         self._recent.append(scores.scores_K)
         smooth_K = np.mean(self._recent, axis=0)
         events = list(self._lapse(span, smooth_K))
         self._hold(span, smooth_K)
         self._enter(span, smooth_K)
-        return events + list(self._publish(span))
+        return lost + events + list(self._publish(span))
 
     def end(self, end: SessionEnd) -> list[ActionEvent]:
         """Ends of everything that is open: no action outlives its session."""
@@ -118,6 +122,11 @@ class Detector:
         flags = set() if end.reason in PLANNED_ENDS else {Flag.GAP}
         if end.truncated:
             flags.add(Flag.TRUNCATED)
+        self._session = None
+        return self._let_go(flags)
+
+    def _let_go(self, flags: set[Flag]) -> list[ActionEvent]:
+        """End everything and forget the session; one that died has not said that it ended."""
         events = []
         for action in self._actions.values():
             action.flags |= flags

@@ -34,7 +34,7 @@ from pipeline.decode import Decoder
 from pipeline.errors import ConfigError, SourceError
 from pipeline.events import Detector, Origin
 from pipeline.lane import Lane
-from pipeline.model import Batcher, ModelSpec, Recognizer
+from pipeline.model import Batcher, ModelSpec, Recognizer, share_cpu
 from pipeline.records import ActionEvent, EndReason, Sample, Scores, SessionEnd, Window
 from pipeline.sink import Sink
 from pipeline.source import FileSource, Source
@@ -302,6 +302,7 @@ def batcher_for(recognizer: Recognizer, config: RecognizerConfig) -> Batcher:
     """Workers that share the machine: one per core with a thread each, or one on a GPU."""
     on_cpu = recognizer.device.type == "cpu"
     workers = config.workers or (max(1, usable_cpus() // config.threads) if on_cpu else 1)
+    share_cpu(config.threads)
     return Batcher(
         recognizer.scores,
         batch_size=config.batch_size,

@@ -34,6 +34,8 @@ class Tally:
     """Pictures in which the decoder concealed damage."""
     damaged_packets: int = 0
     """Packets that the decoder refused."""
+    truncated: bool = False
+    """The file holds less than its header promises."""
     sessions: int = 0
     gaps: Counter[str] = field(default_factory=Counter)
     """Sessions that ended with something missing, by reason."""

@@ -146,6 +146,7 @@ class Decoder:
     def _end(self, session: Session, reason: EndReason, at_ns: int) -> SessionEnd:
         self._tally.sessions += 1
         truncated = reason is EndReason.END and self._truncated(at_ns)
+        self._tally.truncated |= truncated
         return SessionEnd(session=session, reason=reason, at_ns=at_ns, truncated=truncated)
 
     def _truncated(self, last_ns: int) -> bool:

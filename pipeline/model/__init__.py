@@ -18,7 +18,7 @@ from pipeline.model.batcher import Batcher
 from pipeline.model.blvnet import BLVNetTAM
 from pipeline.model.bundle import digest_of, read_bundle, write_bundle
 from pipeline.model.cost import Cost, cost
-from pipeline.model.device import pick
+from pipeline.model.device import pick, share_cpu
 from pipeline.model.published import (
     DATASET_CLASSES,
     check_tensors,
@@ -184,4 +184,5 @@ __all__ = [
     "load",
     "load_from",
     "save_bundle",
+    "share_cpu",
 ]

@@ -20,3 +20,8 @@ def pick(wanted: str = "auto") -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device cuda was asked for, but torch finds no GPU; use auto or cpu")
     return device
+
+
+def share_cpu(threads: int) -> None:
+    """CPU threads that one forward pass of this process takes; decoders need the other cores."""
+    torch.set_num_threads(threads)

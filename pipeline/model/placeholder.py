@@ -34,9 +34,7 @@ def placeholder_spec() -> ModelSpec:
         ),
         labels=LABELS,
         size_px=96,
-        suggests=Suggests(
-            hop=4, events=EventSpec(enter=0.5, exit=0.3), background=("background",)
-        ),
+        suggests=Suggests(hop=4, events=EventSpec(enter=0.5, exit=0.3), background=("background",)),
         provenance={
             "training": "none: seeded random weights, so its labels mean nothing",
             "seed": str(SEED),

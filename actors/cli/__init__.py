@@ -1,0 +1,56 @@
+"""The command ``actionstream``. Ray is imported only by the commands that need it."""
+
+import logging
+import sys
+
+import click
+import typer
+
+from actors.cli import analyze, demo, events, model, run, status
+from actors.cli.show import complain
+from pipeline.errors import ActionstreamError, SinkError
+
+INPUT_FAILED, CALL_WRONG = 1, 2
+
+app = typer.Typer(
+    help="Action recognition on cameras and video files, as events that other programs read.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(demo.demo)
+app.command()(analyze.analyze)
+app.command()(run.run)
+app.command()(events.events)
+app.command()(status.status)
+app.add_typer(model.app, name="model")
+
+
+def main() -> None:
+    """Run a command; what goes wrong is one line and an exit code.
+
+    Exit codes: 0 all fine, 1 some input failed or events can't be written, 2 the call or the config
+    is wrong.
+    """
+    logging.basicConfig(level=logging.WARNING, format="actionstream: %(message)s")
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        complain(error.format_message())
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            complain(f"see: {error.ctx.command_path} --help")
+        sys.exit(CALL_WRONG)
+    except (click.Abort, KeyboardInterrupt):
+        complain("interrupted")
+        sys.exit(INPUT_FAILED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone: nothing is wrong, nothing to say
+        sys.exit(INPUT_FAILED)
+    except SinkError as error:
+        complain(str(error))
+        sys.exit(INPUT_FAILED)
+    except ActionstreamError as error:
+        complain(str(error))
+        sys.exit(CALL_WRONG)
+    sys.exit(code or 0)

@@ -1,0 +1,222 @@
+"""``actionstream analyze``: files to their end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Event, Thread
+from typing import Annotated
+
+import typer
+
+from actors.cli.options import (
+    ConfigFile,
+    Device,
+    Model,
+    Prefix,
+    RedisUrl,
+    StateDir,
+    config_of,
+)
+from actors.cli.show import ProgressBars, complain, summary
+from actors.cli.signals import stopped_by_signals
+from pipeline.broker import open_broker
+from pipeline.config import Config, RedisConfig
+from pipeline.errors import ConfigError, SinkError
+from pipeline.model import load_from
+from pipeline.records import ActionEvent
+from pipeline.run import Outcome, Report, nobody, origin_of, run, settle
+from pipeline.sink import JsonLinesSink, Patience, RedisSink, Sink, StatusLog
+from pipeline.source import FileSource, find_files
+from pipeline.tally import Tally
+
+REFRESH_S = 0.2
+GIVE_UP_S = 60.0  # a run over files has somebody waiting for it
+
+
+def analyze(
+    files: Annotated[list[str], typer.Argument(help="Videos, folders of videos, or patterns.")],
+    jsonl: Annotated[
+        str | None,
+        typer.Option(help="Write events as JSON lines to a file, or to - (standard output)."),
+    ] = None,
+    redis: RedisUrl = None,
+    config: ConfigFile = None,
+    model: Model = None,
+    device: Device = None,
+    frames: Annotated[
+        int | None, typer.Option(help="T, where the checkpoint's name doesn't tell.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Text file, a label per line, for a checkpoint without.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the stream (one file).")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Streams are named by their path below this folder.")
+    ] = None,
+    sample_fps: Annotated[
+        str | None, typer.Option(help="Pictures looked at per second.", show_default="the model's")
+    ] = None,
+    hop: Annotated[
+        int | None,
+        typer.Option(help="Pictures from window to window.", show_default="the model's"),
+    ] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(help="Refuse larger pictures.", show_default="4096x2304")
+    ] = None,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Run on Ray actors, files in parallel.")
+    ] = False,
+    address: Annotated[
+        str | None, typer.Option(help="Join the Ray cluster at this address.")
+    ] = None,
+    state_dir: StateDir = None,
+    prefix: Prefix = None,
+) -> int:
+    """Recognise actions in video files and publish them as events.
+
+    Events go to Redis Streams (a private server's, unless --redis names one) and, with --jsonl,
+    to a file or to standard output instead. Exit code 0: all files were read; 1: some could not
+    be; 2: the call is wrong.
+    """
+    settings = config_of(
+        config,
+        redis={"url": redis, "state_dir": state_dir, "prefix": prefix},
+        model={"path": model, "device": device, "frames": frames, "labels": labels},
+        sampling={"sample_fps": sample_fps, "hop": hop, "max_pixels": max_pixels},
+    )
+    sources = find_files(files, name=name, root=root)
+    to_redis = redis is not None or settings.redis.url is not None or jsonl is None
+    with ExitStack() as stack:
+        lines = _json_lines(stack, jsonl) if jsonl is not None else None
+        broker = _broker(stack, settings) if to_redis else None
+        stop = stack.enter_context(stopped_by_signals())
+        bars = stack.enter_context(ProgressBars())
+        if ray or address is not None:
+            outcomes = _on_ray(sources, settings, broker, lines, stop, bars, address)
+        else:
+            outcomes = _in_process(sources, settings, broker, lines, stop, bars)
+    summary(outcomes)
+    if stop.is_set():
+        complain("interrupted: open events were ended, the rest was not looked at")
+    failed = stop.is_set() or any(outcome.error for outcome in outcomes)
+    return 1 if failed else 0
+
+
+class _Tee:
+    """Several sinks as one."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = sinks
+
+    def write(self, events: Sequence[ActionEvent]) -> None:
+        for sink in self._sinks:
+            sink.write(events)
+
+    def close(self) -> None:
+        for sink in self._sinks:
+            sink.close()
+
+
+def _json_lines(stack: ExitStack, target: str) -> JsonLinesSink:
+    try:
+        lines = JsonLinesSink(target)
+    except SinkError as error:
+        raise ConfigError(str(error)) from None
+    stack.callback(lines.close)
+    return lines
+
+
+def _broker(stack: ExitStack, config: Config) -> RedisConfig:
+    """Open the Redis for as long as the command runs; how the sink reaches it."""
+    broker = stack.enter_context(open_broker(config.redis))
+    complain(f"events go to the stream {config.redis.prefix}:events; {broker.how_to_connect}")
+    return config.redis
+
+
+def _in_process(
+    sources: Sequence[FileSource],
+    config: Config,
+    redis: RedisConfig | None,
+    lines: JsonLinesSink | None,
+    stop: Event,
+    bars: ProgressBars,
+) -> list[Outcome]:
+    recognizer = load_from(config.model)
+    with ExitStack() as stack:
+        sinks: list[Sink] = [lines] if lines else []
+        report: Report = nobody
+        if redis is not None:
+            client = stack.enter_context(open_broker(redis)).client
+            patience = Patience(give_up_s=GIVE_UP_S, stop=stop)
+            sinks.append(RedisSink(client, redis.prefix, maxlen=redis.maxlen, patience=patience))
+            report = StatusLog(client, redis.prefix, patience=patience).write_status
+        tallies: dict[str, Tally] = {}
+        return _watched(
+            lambda: run(
+                sources, recognizer, config, _Tee(sinks), stop=stop, report=report, tallies=tallies
+            ),
+            lambda: bars.update(tallies),
+        )
+
+
+def _watched(work: Callable[[], list[Outcome]], look: Callable[[], None]) -> list[Outcome]:
+    """Do the work in a thread, so that signals and the progress bars are served meanwhile."""
+    outcomes: list[Outcome] = []
+    errors: list[BaseException] = []
+
+    def go() -> None:
+        try:
+            outcomes.extend(work())
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
+            errors.append(error)
+
+    worker = Thread(target=go, name="run")
+    worker.start()
+    while worker.is_alive():
+        worker.join(REFRESH_S)
+        look()
+    if errors:
+        raise errors[0]
+    return outcomes
+
+
+def _on_ray(
+    sources: Sequence[FileSource],
+    config: Config,
+    redis: RedisConfig | None,
+    lines: JsonLinesSink | None,
+    stop: Event,
+    bars: ProgressBars,
+    address: str | None,
+) -> list[Outcome]:
+    from actors.cluster import cluster, run_name
+    from actors.supervisor import Supervisor
+
+    recognizer = load_from(config.model)
+    settings = settle(config, recognizer.spec)
+    origin = origin_of(recognizer, settings)
+    del recognizer  # the actors have their own
+    with (
+        cluster(address),
+        stopped_by_signals(stop),  # again: Ray has put handlers of its own
+        Supervisor(
+            sources,
+            config,
+            settings,
+            origin,
+            redis=redis,
+            keep_events=lines is not None,
+            name=run_name(),
+        ) as supervisor,
+    ):
+        going = True
+        while going:
+            going = supervisor.step() and not stop.wait(REFRESH_S)
+            if stop.is_set():
+                supervisor.drain()
+            if lines is not None:
+                lines.write(supervisor.take_events())
+            bars.update(supervisor.tallies)
+        return supervisor.outcomes

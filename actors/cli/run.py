@@ -1,0 +1,86 @@
+"""``actionstream run``: cameras until Ctrl-C."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actors.cli.options import Prefix, RedisUrl, StateDir, config_of
+from actors.cli.show import complain, summary
+from actors.cli.signals import stopped_by_signals
+from pipeline.broker import open_broker
+from pipeline.config import CameraConfig, Config, read_secret
+from pipeline.errors import ActionstreamError, ConfigError
+from pipeline.model import load_from
+from pipeline.run import origin_of, settle
+from pipeline.source import CameraSource, parse_address
+
+DEPLOYMENT = "default"
+
+
+def run(
+    config: Annotated[Path, typer.Argument(help="YAML file; see deploy/actionstream.yaml.")],
+    redis: RedisUrl = None,
+    address: Annotated[
+        str | None, typer.Option(help="Join the Ray cluster at this address.")
+    ] = None,
+    state_dir: StateDir = None,
+    prefix: Prefix = None,
+) -> int:
+    """Recognise actions on cameras, on Ray actors, until Ctrl-C or SIGTERM.
+
+    A camera that can't be reached is tried again; what is open when the run ends is ended.
+    """
+    from actors.cluster import cluster
+    from actors.supervisor import Supervisor
+
+    settings = config_of(config, redis={"url": redis, "state_dir": state_dir, "prefix": prefix})
+    sources = cameras_of(settings, where=config)
+    recognizer = load_from(settings.model)
+    knobs = settle(settings, recognizer.spec)
+    origin = origin_of(recognizer, knobs)
+    del recognizer  # the actors have their own
+    with (
+        open_broker(settings.redis) as broker,
+        cluster(address),
+        stopped_by_signals() as stop,  # after Ray, which puts handlers of its own
+        Supervisor(
+            sources, settings, knobs, origin, redis=settings.redis, name=DEPLOYMENT
+        ) as supervisor,
+    ):
+        complain(f"{len(sources)} cameras; Ctrl-C ends the run in order")
+        complain(f"events go to the stream {settings.redis.prefix}:events; {broker.how_to_connect}")
+        outcomes = supervisor.run(stop)
+    summary(outcomes)
+    return 0
+
+
+def cameras_of(config: Config, *, where: Path) -> list[CameraSource]:
+    """The cameras of a config, their addresses judged and their passwords fetched.
+
+    Raises:
+        ConfigError: there are none, or one of them can't be used; the message names it.
+    """
+    if not config.cameras:
+        raise ConfigError(f"{where}: names no cameras; add some under 'cameras:'")
+    return [_camera(camera, config, where=where) for camera in config.cameras]
+
+
+def _camera(camera: CameraConfig, config: Config, *, where: Path) -> CameraSource:
+    what = f"{where}: camera {camera.name!r}"
+    password = read_secret(env=camera.password_env, file=camera.password_file, what=what)
+    try:
+        address = parse_address(
+            camera.url.get_secret_value(), username=camera.username, password=password
+        )
+    except ActionstreamError as error:
+        raise ConfigError(f"{what}: {error}") from None
+    return CameraSource(
+        stream_id=camera.name,
+        address=address,
+        transport=camera.transport,
+        open_timeout_s=config.decode.open_timeout_s,
+        read_timeout_s=config.decode.read_timeout_s,
+    )

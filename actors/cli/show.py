@@ -1,0 +1,129 @@
+"""What people see: event lines, progress, the summary of a run."""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.records import NS, ActionEvent, EventType
+from pipeline.run import Outcome
+from pipeline.tally import Tally
+
+TYPE_STYLES = {EventType.START: "green", EventType.UPDATE: "yellow", EventType.END: "red"}
+
+
+def complain(message: str) -> None:
+    """One line on standard error."""
+    print(f"actionstream: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+
+
+def event_line(event: ActionEvent) -> Text:
+    """Where, when, what: one event for a person."""
+    line = Text()
+    line.append(f"{_when(event):>12}  ")
+    line.append(f"{event.type.value:<6} ", style=TYPE_STYLES[event.type])
+    line.append(f"{event.label} ", style="bold")
+    line.append(f"{event.score:.2f}")
+    if event.end_pts_s is not None:
+        line.append(f"  lasted {event.end_pts_s - event.start_pts_s:.1f} s")
+    line.append(f"  {event.stream_id}", style="cyan")
+    if event.flags:
+        line.append(f"  [{', '.join(event.flags)}]", style="dim")
+    return line
+
+
+def _when(event: ActionEvent) -> str:
+    """Time of day for a camera, position for a file."""
+    if event.source_kind == "live":
+        moment = event.start_time if event.end_time is None else event.end_time
+        if moment is not None:
+            return datetime.fromtimestamp(moment).strftime("%H:%M:%S.%f")[:-3]
+    position_s = event.start_pts_s if event.end_pts_s is None else event.end_pts_s
+    minutes, seconds = divmod(position_s, 60)
+    return f"{int(minutes):d}:{seconds:05.2f}"
+
+
+class _Position(ProgressColumn):
+    """How far, how fast, and what came of it."""
+
+    def render(self, task: Task) -> Text:
+        done_s = task.completed
+        speed = done_s / task.elapsed if task.elapsed else 0.0
+        total = f"/{task.total:.1f}" if task.total else ""
+        return Text(f"{done_s:.1f}{total} s  {speed:.1f}x  {task.fields['events']} events")
+
+
+class ProgressBars:
+    """A bar per stream on standard error; nothing where that is no terminal."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            _Position(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._tasks: dict[str, object] = {}
+
+    def __enter__(self) -> "ProgressBars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self, tallies: dict[str, Tally]) -> None:
+        """Show the latest counts."""
+        for stream_id, tally in list(tallies.items()):
+            total_s = tally.length_ns / NS or None
+            if stream_id not in self._tasks:
+                self._tasks[stream_id] = self._progress.add_task(stream_id, total=total_s, events=0)
+            task: object = self._tasks[stream_id]
+            position_s = tally.position_ns / NS
+            self._progress.update(
+                task,  # type: ignore[arg-type]
+                completed=position_s,
+                total=max(total_s, position_s) if total_s else None,
+                events=tally.events,
+            )
+
+
+def summary(outcomes: Sequence[Outcome]) -> None:
+    """What each stream came to, on standard error; failures one line each."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("stream", "pictures", "sampled", "windows", "events", "notes"):
+        right = heading not in ("stream", "notes")
+        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    for outcome in outcomes:
+        tally = outcome.tally
+        counts = (tally.pictures, tally.sampled, tally.scored, tally.events)
+        table.add_row(outcome.stream_id, *map(str, counts), ", ".join(_notes(outcome)))
+    Console(stderr=True).print(table)
+    for outcome in outcomes:
+        if outcome.error is not None:
+            complain(str(outcome.error))
+
+
+def _notes(outcome: Outcome) -> list[str]:
+    """What was not as it should be."""
+    tally = outcome.tally
+    notes = [f"{count} gaps ({reason})" for reason, count in tally.gaps.items()]
+    notes += [f"{count} pictures dropped ({reason})" for reason, count in tally.dropped.items()]
+    notes += [
+        f"{count} windows dropped ({reason})"
+        for reason, count in tally.windows_dropped.items()
+        if count
+    ]
+    if tally.corrupt:
+        notes.append(f"{tally.corrupt} corrupt pictures")
+    if tally.truncated:
+        notes.append("truncated: the header promises more")
+    if outcome.error is not None:
+        notes.append("failed")
+    return notes
