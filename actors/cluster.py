@@ -12,6 +12,8 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import ray
+
 from pipeline.errors import ConfigError
 
 NAMESPACE = "actionstream"
@@ -33,10 +35,8 @@ def cluster(address: str | None = None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # keep GPUs as they are
     if address is None:
-        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.pop("RAY_AUTH_MODE", None)  # unset, a new local cluster asks for a token
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    import ray  # after the environment is set: Ray reads it when it is imported
-
     try:
         if address is None:
             ray.init(

@@ -193,6 +193,8 @@ def answers(
     decoder.start()
     try:
         yield iter(lane)
+    except SourceError:
+        raise  # the matter of this source alone
     except BaseException:
         stop.set()
         raise

@@ -3,7 +3,6 @@
 import logging
 import sys
 
-import click
 import typer
 
 from actors.cli import analyze, demo, events, model, run, status
@@ -11,6 +10,7 @@ from actors.cli.show import complain
 from pipeline.errors import ActionstreamError, SinkError
 
 INPUT_FAILED, CALL_WRONG = 1, 2
+USAGE_ERRORS = typer.BadParameter.__mro__[1:3]  # typer has click inside, and doesn't export these
 
 app = typer.Typer(
     help="Action recognition on cameras and video files, as events that other programs read.",
@@ -36,12 +36,10 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="actionstream: %(message)s")
     try:
         code = app(standalone_mode=False)
-    except click.ClickException as error:
-        complain(error.format_message())
-        if isinstance(error, click.UsageError) and error.ctx is not None:
-            complain(f"see: {error.ctx.command_path} --help")
+    except USAGE_ERRORS as error:  # type: ignore[misc]
+        complain(f"{error.format_message()} (see: actionstream {' '.join(sys.argv[1:2])} --help)")
         sys.exit(CALL_WRONG)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         complain("interrupted")
         sys.exit(INPUT_FAILED)
     except BrokenPipeError:

@@ -39,7 +39,7 @@ def analyze(
     files: Annotated[list[str], typer.Argument(help="Videos, folders of videos, or patterns.")],
     jsonl: Annotated[
         str | None,
-        typer.Option(help="Write events as JSON lines to a file, or to - (standard output)."),
+        typer.Option(help="Append events as JSON lines to a file, or to - (standard output)."),
     ] = None,
     redis: RedisUrl = None,
     config: ConfigFile = None,
