@@ -20,7 +20,7 @@ class Address:
     scheme: str
     host: str
     port: int
-    path: str
+    path: str = field(repr=False)
     """Path and query, as written; begins with a slash or is empty."""
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
