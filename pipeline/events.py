@@ -141,10 +141,11 @@ class Detector:
         """A source that is read again after a crash repeats its windows."""
         here = (span.session.session_id, span.first_ordinal)
         last = self._last
-        self._replaying = last is not None and last[0] == here[0] and here[1] <= last[1]
-        if not self._replaying:
+        seen = last is not None and last[0] == here[0] and here[1] <= last[1]
+        self._replaying = seen and here != last  # after the newest, what comes is news again
+        if not seen:
             self._last = here
-        return self._replaying
+        return seen
 
     def _lapse(self, span: WindowSpan, smooth_K: NDArray[np.float32]) -> Iterable[ActionEvent]:
         """Let go of what was not held for longer than the merge gap."""
@@ -162,9 +163,9 @@ class Detector:
 
     def _hold(self, span: WindowSpan, smooth_K: NDArray[np.float32]) -> None:
         for label_id, action in self._actions.items():
-            score = float(smooth_K[label_id])
-            if score < self._spec.exit:
+            if not smooth_K[label_id] >= self._spec.exit:  # in float32, as everywhere
                 continue
+            score = float(smooth_K[label_id])
             action.held, action.held_score = span, score
             action.peak = max(action.peak, score)
             action.total += score

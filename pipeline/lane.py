@@ -113,12 +113,19 @@ class Lane:
         self._line.append(_Entry(end))
 
     def _push_live(self, window: Window) -> None:
-        for entry in self._line:
+        for n, entry in enumerate(self._line):
             if isinstance(entry.item, Window) and entry.answer is None:
-                self._line.remove(entry)
-                self._tally.windows_dropped["overload"] += 1
+                self._drop(n)
                 break
         self._line.append(_Entry(window))
+
+    def _drop(self, n: int) -> None:
+        """A due window; with the last of a session goes its end, or ends would pile up."""
+        del self._line[n]
+        self._tally.windows_dropped["overload"] += 1
+        around = [entry.item for entry in list(self._line)[max(0, n - 1) : n + 1]]
+        if len(around) == 2 and all(isinstance(item, SessionEnd) for item in around):
+            del self._line[n]
 
     def _send_due(self) -> None:
         """Send windows while fewer than two are on their way."""
@@ -130,9 +137,17 @@ class Lane:
             if sent >= UNANSWERED:
                 return
             if isinstance(entry.item, Window) and entry.answer is None:
-                entry.answer = self._submit(entry.item)
+                entry.answer = self._submitted(entry.item)
                 entry.answer.add_done_callback(self._answered)
                 sent += 1
+
+    def _submitted(self, window: Window) -> Future[Scores]:
+        try:
+            return self._submit(window)
+        except Exception as error:  # noqa: BLE001 - the reader gets it, in its place
+            refused: Future[Scores] = Future()
+            refused.set_exception(error)
+            return refused
 
     def _answered(self, _: Future[Scores]) -> None:
         with self._changed:

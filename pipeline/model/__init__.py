@@ -165,7 +165,7 @@ def _labels(labels: str | Path | Sequence[str]) -> tuple[str, ...]:
     if not isinstance(labels, str | Path):
         return tuple(labels)
     try:
-        lines = Path(labels).read_text(encoding="utf-8").splitlines()
+        lines = Path(labels).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file in UTF-8"
         raise ModelError(f"{labels}: can't read the labels: {reason}") from None

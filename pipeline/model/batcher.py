@@ -82,9 +82,14 @@ class Batcher:
         self.close()
 
     def _work(self) -> None:
-        while batch := self._next_batch():
+        while taken := self._next_batch():
+            batch = [entry for entry in taken if entry.answer.set_running_or_notify_cancel()]
+            if not batch:
+                continue
             try:
                 answers = self._score([entry.window for entry in batch])
+                if len(answers) != len(batch):
+                    raise RuntimeError(f"{len(answers)} answers to {len(batch)} windows")
             except Exception as error:  # noqa: BLE001 - each caller gets it, the worker goes on
                 for entry in batch:
                     entry.answer.set_exception(error)

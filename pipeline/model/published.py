@@ -19,8 +19,10 @@ from typing import cast
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
+from pipeline.config import describe
 from pipeline.errors import CheckpointMismatch, CheckpointRefused, ModelError
 from pipeline.model.blvnet import BLVNetTAM
 from pipeline.model.spec import PUBLISHED_BLOCKS, Architecture
@@ -28,6 +30,18 @@ from pipeline.model.spec import PUBLISHED_BLOCKS, Architecture
 State = Mapping[str, Tensor]
 
 Rebuild = Callable[..., object]
+
+
+def _numpy_rebuilders() -> list[tuple[Rebuild, str]]:
+    """What numpy pickles scalars and arrays by, under its names before and since version 2."""
+    found = [cast("Rebuild", value.__reduce__()[0]) for value in (np.float32(0), np.zeros(0))]
+    return [
+        (rebuild, f"numpy.{core}.multiarray.{rebuild.__name__}")
+        for rebuild in found
+        for core in ("core", "_core")
+    ]
+
+
 HARMLESS: list[Rebuild | tuple[Rebuild, str]] = [
     argparse.Namespace,
     Counter,
@@ -36,7 +50,7 @@ HARMLESS: list[Rebuild | tuple[Rebuild, str]] = [
     np.ndarray,
     np.float32,
     np.float64,
-    *(cast("Rebuild", value.__reduce__()[0]) for value in (np.float32(0), np.zeros(0))),
+    *_numpy_rebuilders(),
     *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?")),
 ]
 """What training scripts put beside the weights, and can't do anything when it is loaded."""
@@ -94,9 +108,18 @@ def read_state(path: Path) -> dict[str, Tensor]:
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not state:
         raise CheckpointRefused(f"{path}: holds no state dict (parameter names and tensors)")
-    if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+    if not all(isinstance(k, str) and _is_plain(v) for k, v in state.items()):
         raise CheckpointRefused(f"{path}: its state dict holds other things than named tensors")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def _is_plain(value: object) -> bool:
+    """A tensor of real numbers that holds its values itself."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and not (value.is_complex() or value.is_quantized or value.is_meta)
+    )
 
 
 def _refusal(path: Path, text: str) -> CheckpointRefused:
@@ -131,7 +154,8 @@ def read_architecture(
     prefix = "baseline_model."
     blocks = _blocks(state, prefix, name)
     width, in_channels = _shape(state, prefix + "conv1.weight", (64, 3))[:2]
-    alpha = max(1, width // _shape(state, prefix + "l_conv0.weight", (width // 2,))[0])
+    thin = _shape(state, prefix + "layer3.little_e.0.weight", (1, 8 * width))[1]
+    alpha = max(1, 16 * width // max(1, thin))  # where Little is widest, so that rounding is least
     little = tuple(_count(state, f"{prefix}layer{n}.little.") for n in (1, 2, 3))
     dropout = "new_fc.weight" in state
     classifier = "new_fc.weight" if dropout else prefix + "fc.weight"
@@ -153,10 +177,8 @@ def read_architecture(
             classes=_shape(state, classifier, (1,))[0],
             dropout=0.5 if dropout else 0.0,
         )
-    except ValueError as error:
-        if isinstance(error, ModelError):
-            raise
-        raise CheckpointMismatch(f"{path}: no bLVNet-TAM has these tensors: {error}") from None
+    except ValidationError as error:
+        raise CheckpointMismatch(f"{path}: no bLVNet-TAM is like this: {describe(error)}") from None
 
 
 def check_tensors(state: State, architecture: Architecture, path: Path) -> None:

@@ -30,8 +30,9 @@ class Recognizer:
         self.digest = digest
         self.device = device
         self._fast: BLVNetTAM | None = None
-        values = torch.tensor([spec.mean, spec.std], device=device)
-        self._mean, self._std = values[:, :, None, None].unbind(0)
+        self._mean, self._std = (
+            torch.tensor(values, device=device)[:, None, None] for values in (spec.mean, spec.std)
+        )
 
     def scores(self, windows: Sequence[Window]) -> list[Scores]:
         """Scores of some windows, computed as one batch, in the order given.
