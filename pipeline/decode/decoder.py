@@ -13,7 +13,7 @@ from pipeline.errors import NotAVideo
 from pipeline.records import NS, Clock, EndReason, Sample, Session, SessionEnd, TimeOfDay
 from pipeline.tally import Tally
 
-HEADER_SLACK_S = 1  # a header's duration counts the sound as well, and rounds
+HEADER_SLACK_S = Fraction(1, 4)  # headers round, and the last picture's duration may be a guess
 
 
 def random_session_id() -> str:
@@ -145,17 +145,24 @@ class Decoder:
 
     def _end(self, session: Session, reason: EndReason, at_ns: int) -> SessionEnd:
         self._tally.sessions += 1
-        truncated = reason is EndReason.END and self._truncated(at_ns)
+        truncated = reason is EndReason.END and self._truncated()
         self._tally.truncated |= truncated
         return SessionEnd(session=session, reason=reason, at_ns=at_ns, truncated=truncated)
 
-    def _truncated(self, last_ns: int) -> bool:
-        """Does the header promise more than came?"""
-        came = self._tally.pictures
-        if came < self._feed.promised_pictures:
-            return True
-        promised_end = self._feed.promised_end
-        return promised_end is not None and last_ns < (promised_end - HEADER_SLACK_S) * NS
+    def _truncated(self) -> bool:
+        """Does the file end before its header says?
+
+        Where the header counts pictures, the count decides first: a last picture may stand for
+        long. A count alone isn't enough: AVI counts pictures that were dropped at recording.
+        """
+        feed = self._feed
+        came, promised = self._tally.pictures, feed.promised_pictures
+        if feed.promised_end is None:
+            return came < promised
+        missing_ns = feed.promised_end * NS - self._reader.end_ns
+        if promised:
+            return came < promised and missing_ns > self._reader.tick_ns
+        return missing_ns > HEADER_SLACK_S * NS
 
     def _no_video(self) -> NotAVideo:
         shown = self._feed.shown

@@ -17,6 +17,7 @@ Item = TypeVar("Item")
 
 WRAP = 1 << 33  # MPEG-TS, ISO/IEC 13818-1 2.4.3.7: 33 bits of 90 kHz
 WRAP_TIME_BASE = Fraction(1, 90_000)
+FARTHEST_NS = 1 << 62  # 146 years: beyond is damage, and wouldn't fit 64 bits
 
 
 @dataclass(slots=True)
@@ -36,17 +37,26 @@ class Timeline(Generic[Item]):
         self._offset = 0
         self._last: int | None = None
         self._last_duration = self._nominal
+        self._step = 0
 
     @property
     def tick_ns(self) -> int:
         """One tick of the time base, at least 1 ns."""
         return max(1, int(NS * self.time_base))
 
+    @property
+    def end_ns(self) -> int:
+        """Time at which the latest picture ends, by its duration or the step that led to it."""
+        assert self._last is not None
+        return int((self._last + max(self._last_duration, self._step)) * NS * self.time_base)
+
     def push(
         self, item: Item, *, pts: int | None, duration: int | None
     ) -> Iterator[tuple[Item, int]]:
         """Pictures whose time is now known, in order, with that time in nanoseconds."""
         duration = duration or self._nominal
+        if pts is not None and abs(pts) * NS * self.time_base > FARTHEST_NS:
+            pts = None
         if self._last is None:
             if pts is None and self._held is None:
                 self._held = _Held(item, duration)
@@ -82,6 +92,7 @@ class Timeline(Generic[Item]):
         return pts
 
     def _stamp(self, pts: int, duration: int) -> int:
+        self._step = 0 if self._last is None else pts - self._last
         self._last, self._last_duration = pts, duration
         return int(pts * NS * self.time_base)
 

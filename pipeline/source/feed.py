@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from fractions import Fraction
-from typing import Self, cast
+from typing import Self
 
 import av
 from av.container import InputContainer
@@ -26,6 +26,8 @@ from pipeline.errors import (
     SourceUnreachable,
 )
 from pipeline.records import SourceKind
+
+SOUND_OUTLASTS_S = 1  # some containers tell only when the longest of their streams ends
 
 
 class Feed:
@@ -55,8 +57,13 @@ class Feed:
             raise _translate(error, shown, kind, waited_s, open_timeout_s) from None
         video = self._container.streams.best("video")
         if not isinstance(video, VideoStream):
+            sound = bool(self._container.streams.audio)
             self._container.close()
-            raise NotAVideo(f"{shown}: holds no video stream (sound only?); give a file with video")
+            what = "only sound, and no video" if sound else "no video stream; is the file whole?"
+            raise NotAVideo(f"{shown}: holds {what}; give a file with video")
+        if video.codec_context is None:  # whatever PyAV's types say
+            self._container.close()
+            raise NotAVideo(f"{shown}: there is no decoder for its codec; convert it to H.264")
         self.stream: VideoStream = video
 
     @property
@@ -66,16 +73,17 @@ class Feed:
 
     @property
     def promised_end(self) -> Fraction | None:
-        """Presentation time in seconds at which the header says the video ends, if it does."""
+        """Presentation time in seconds before which, by its header, the video doesn't end."""
         if self.kind == "live":
             return None
         stream = self.stream
         if stream.duration is not None and stream.time_base is not None:
             return (stream.duration + (stream.start_time or 0)) * stream.time_base
         container = self._container
-        if container.duration is not None and len(container.streams) == 1:
-            return Fraction(container.duration + (container.start_time or 0), av.time_base)
-        return None
+        if container.duration is None:
+            return None
+        end = Fraction(container.duration + (container.start_time or 0), av.time_base)
+        return end if len(container.streams) == 1 else end - SOUND_OUTLASTS_S
 
     @property
     def length_ns(self) -> int:
@@ -95,7 +103,7 @@ class Feed:
         return None
 
     def packets(self) -> Iterator["Packet[VideoStream]"]:
-        """Packets in decoding order, an empty one last, to flush the decoder.
+        """Packets in decoding order; an empty one holds no picture.
 
         Raises:
             SourceTimeout, SourceUnreachable: live only; a file's damage ends its packets.
@@ -109,7 +117,6 @@ class Feed:
                 return
             except (av.FFmpegError, OSError) as error:
                 if self.kind == "file":
-                    yield cast("Packet[VideoStream]", Packet())  # flush what was read so far
                     return
                 waited_s = time.monotonic() - asked_s
                 raise _translate(

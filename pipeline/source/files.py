@@ -1,13 +1,22 @@
 """Files as sources: which ones are meant, what their streams are called, how they are opened."""
 
 import glob
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar
 
-from pipeline.errors import ConfigError, NotAVideo, SourceNotFound, SourceUnauthorized
+from pipeline.errors import (
+    ConfigError,
+    NotAVideo,
+    SourceError,
+    SourceForbidden,
+    SourceNotFound,
+    SourceUnauthorized,
+)
 from pipeline.records import SourceKind
 from pipeline.source.feed import Feed
 
@@ -46,11 +55,12 @@ class FileSource:
         Raises:
             SourceNotFound, SourceUnauthorized, NotAVideo: with the path and what to do.
         """
-        _sniff(self.path)
+        shown = printable(self.path)
+        _sniff(self.path, shown)
         return Feed(
             f"file:{self.path.absolute()}",  # "file:" keeps FFmpeg from reading "concat:…" in it
             kind="file",
-            shown=str(self.path),
+            shown=shown,
             options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
             open_timeout_s=60.0,
             read_timeout_s=60.0,
@@ -72,30 +82,45 @@ def find_files(
     paths = list(dict.fromkeys(path for pattern in patterns for path in _expand(pattern)))
     if name is not None and len(paths) != 1:
         raise ConfigError(f"--name names one stream, but {len(paths)} files were given")
-    sources = [FileSource(path=path, stream_id=name or _stream_id(path, root)) for path in paths]
+    sources = [
+        FileSource(path=path, stream_id=printable(name or _stream_id(path, root))) for path in paths
+    ]
     seen: dict[str, Path] = {}
     for source in sources:
         other = seen.setdefault(source.stream_id, source.path)
         if other != source.path:
             raise ConfigError(
-                f"{other} and {source.path} would both be the stream {source.stream_id!r}, and "
-                "their events would mix; give --root or --name"
+                f"{printable(other)} and {printable(source.path)} would both be the stream "
+                f"{source.stream_id!r}, and their events would mix; give --root or --name"
             )
     return sources
 
 
+def printable(path: Path | str) -> str:
+    """A path as text that any terminal and any Redis takes; what is no text is escaped."""
+    text = os.fsencode(path).decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _expand(pattern: str) -> list[Path]:
     path = Path(pattern)
-    if path.is_dir():
-        found = sorted(
-            child
-            for child in path.rglob("*")
-            if child.suffix.lower() in VIDEO_SUFFIXES and child.is_file()
-        )
-        return found or [path]
-    if not path.exists() and glob.has_magic(pattern):
+    try:
+        if path.is_dir():
+            return _videos_below(path) or [path]
+        exists = path.exists()
+    except OSError:  # opening it will say why
+        return [path]
+    if not exists and glob.has_magic(pattern):
         return [Path(match) for match in sorted(glob.glob(pattern, recursive=True))] or [path]
     return [path]
+
+
+def _videos_below(folder: Path) -> list[Path]:
+    return sorted(
+        child
+        for child in folder.rglob("*")
+        if child.suffix.lower() in VIDEO_SUFFIXES and child.is_file()
+    )
 
 
 def _stream_id(path: Path, root: Path | None) -> str:
@@ -104,26 +129,29 @@ def _stream_id(path: Path, root: Path | None) -> str:
     try:
         return path.resolve().relative_to(root.resolve()).as_posix()
     except ValueError:
-        raise ConfigError(f"{path} is not under --root {root}") from None
+        raise ConfigError(f"{printable(path)} is not under --root {root}") from None
 
 
-def _sniff(path: Path) -> None:
+def _sniff(path: Path, shown: str) -> None:
     """Say what a file is when it plainly is no video: FFmpeg would only say "invalid data"."""
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise SourceNotFound(f"{shown}: a folder without videos; give a file or another folder")
+        if not stat.S_ISREG(mode):  # a pipe would block for ever
+            raise SourceForbidden(f"{shown}: a pipe or a device; give a file")
         with path.open("rb") as file:
             head = file.read(_SNIFF_BYTES)
+    except SourceError:
+        raise
     except FileNotFoundError:
-        raise SourceNotFound(f"{path}: no such file; check the path") from None
-    except IsADirectoryError:
-        raise SourceNotFound(
-            f"{path}: a folder without videos; give a file or another folder"
-        ) from None
+        raise SourceNotFound(f"{shown}: no such file; check the path") from None
     except OSError as error:
-        raise SourceUnauthorized(f"{path}: can't be read: {error.strerror}") from None
+        raise SourceUnauthorized(f"{shown}: can't be read: {error.strerror}") from None
     if not head:
-        raise NotAVideo(f"{path}: the file is empty; was it copied to its end?")
+        raise NotAVideo(f"{shown}: the file is empty; was it copied to its end?")
     for magic, kind in _PICTURES.items():
         if head.startswith(magic):
-            raise NotAVideo(f"{path}: a {kind} picture, not a video; give a video file")
+            raise NotAVideo(f"{shown}: a {kind} picture, not a video; give a video file")
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"#extm3u", b"ffconcat", b"v=0")):
-        raise NotAVideo(f"{path}: a page or a playlist, not a video; give the video itself")
+        raise NotAVideo(f"{shown}: a page or a playlist, not a video; give the video itself")
