@@ -9,15 +9,19 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray._private import ray_constants
+from ray.exceptions import RayError
 
 from pipeline.errors import ConfigError
 
 NAMESPACE = "actionstream"
 LOOPBACK = "127.0.0.1"
+CONNECT_TIMEOUT_S = 5.0
 
 
 def run_name() -> str:
@@ -33,35 +37,48 @@ def cluster(address: str | None = None) -> Iterator[None]:
         ConfigError: there is no cluster at ``address``, or it wants another token.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # keep GPUs as they are
     if address is None:
-        os.environ.pop("RAY_AUTH_MODE", None)  # unset, a new local cluster asks for a token
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    try:
-        if address is None:
-            ray.init(
-                address="local",
-                namespace=NAMESPACE,
-                include_dashboard=False,
-                _node_ip_address=LOOPBACK,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        else:
-            ray.init(
-                address=address,
-                namespace=NAMESPACE,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        if address is None:
-            raise
-        raise ConfigError(
-            f"can't join a Ray cluster at {address}: {type(error).__name__}; check the address, "
-            "and that RAY_AUTH_TOKEN is the cluster's token"
-        ) from None
+        _start_local()
+    else:
+        _join(address)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_local() -> None:
+    os.environ.pop("RAY_AUTH_MODE", None)  # unset, a new local cluster asks for a token
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    # Ray takes 127.0.0.1 for "the address that others reach" and listens on all interfaces; with
+    # clusters switched off, as it does itself on macOS, its servers listen on loopback alone.
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        ray.init(
+            address="local",
+            namespace=NAMESPACE,
+            include_dashboard=False,
+            _node_ip_address=LOOPBACK,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _join(address: str) -> None:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        if port.isdigit():  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+        ray.init(
+            address=address,
+            namespace=NAMESPACE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (OSError, ValueError, RuntimeError, RayError) as error:
+        raise ConfigError(
+            f"can't join a Ray cluster at {address}: {type(error).__name__}; check the address, "
+            "and that RAY_AUTH_TOKEN is the cluster's token"
+        ) from None

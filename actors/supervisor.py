@@ -74,7 +74,9 @@ class Supervisor:
         live = sum(source.kind == "live" for source in sources)
         self._cameras_wanted = max(1, min(len(sources), usable_cpus()))
         self._files_per_camera = 1
-        self._recognizers = [self._named(f"recognizer-{n}") for n in range(config.recognizer.count)]
+        self._recognizers = [
+            self.name_of(f"recognizer-{n}") for n in range(config.recognizer.count)
+        ]
         self._waiting = deque(
             _Job(source=source, recognizer=self._recognizers[n % len(self._recognizers)])
             for n, source in enumerate(sources)
@@ -85,6 +87,8 @@ class Supervisor:
         self._running: dict[str, dict[str, _Job]] = {}
         self._publisher: ActorHandle[Publisher] | None = None
         self._states: dict[str, StreamState] = {}
+        self._untaken: list[_Job] = []
+        """Streams that have ended, but whose last events nobody has taken yet."""
         self.restarts = 0
         """Actors that had to be started again."""
         self.outcomes: list[Outcome] = []
@@ -105,7 +109,7 @@ class Supervisor:
             self._start_recognizer(name)
         self._start_publisher()
         for n in range(self._cameras_wanted):
-            self._start_camera(self._named(f"camera-{n}"))
+            self._start_camera(self.name_of(f"camera-{n}"))
         for name in self._recognizers:
             recognizer = ray.get_actor(name, namespace=NAMESPACE)
             try:
@@ -132,12 +136,22 @@ class Supervisor:
         for camera in list(self._cameras):
             self._assign(camera)
             self._look_at(camera)
+        return self.busy
+
+    @property
+    def busy(self) -> bool:
+        """Is there a stream that has not ended?"""
         return bool(self._waiting or any(self._running.values()))
 
     def take_events(self) -> list[ActionEvent]:
         """Events since the last call, if they are kept."""
         assert self._publisher is not None
-        taken: list[ActionEvent] = ray.get(self._publisher.take.remote())
+        try:
+            taken: list[ActionEvent] = ray.get(self._publisher.take.remote())
+        except RayActorError:
+            self._revive_publisher()
+            return []
+        self._untaken.clear()
         return taken
 
     def drain(self) -> None:
@@ -152,7 +166,7 @@ class Supervisor:
         if self._publisher is not None:
             with suppress(RayError):
                 ray.get(self._publisher.close.remote(), timeout=ANSWER_TIMEOUT_S)
-        names = [*self._cameras, *self._recognizers, self._named("publisher")]
+        names = [*self._cameras, *self._recognizers, self.name_of("publisher")]
         for name in names:
             _kill(name)
 
@@ -167,7 +181,8 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _named(self, part: str) -> str:
+    def name_of(self, part: str) -> str:
+        """Ray's name for an actor: ``camera-0``, ``recognizer-0``, ``publisher``."""
         return f"{self._name}/{part}"
 
     def _start_recognizer(self, name: str) -> None:
@@ -186,7 +201,7 @@ class Supervisor:
         ).remote(self._config.model, self._config.recognizer)
 
     def _start_publisher(self) -> None:
-        name = self._named("publisher")
+        name = self.name_of("publisher")
         _kill(name)
         self._publisher = (
             ray.remote(Publisher)
@@ -199,7 +214,7 @@ class Supervisor:
         self._cameras[name] = (
             ray.remote(Camera)
             .options(name=name, namespace=NAMESPACE, lifetime="detached", num_cpus=0)
-            .remote(self._settings, self._config.decode, self._named("publisher"))
+            .remote(self._settings, self._config.decode, self.name_of("publisher"))
         )
         self._running[name] = {}
 
@@ -233,14 +248,16 @@ class Supervisor:
                 continue
             self._cameras[camera].forget.remote(state.stream_id)
             if state.lost is None:
-                self._outcome(state)
+                self._outcome(state, job)
             else:
                 self._revive_publisher()
                 self._again(job, state.lost)
 
-    def _outcome(self, state: StreamState) -> None:
+    def _outcome(self, state: StreamState, job: _Job) -> None:
         outcome = Outcome(stream_id=state.stream_id, tally=state.tally, error=state.error)
         self.outcomes.append(outcome)
+        if self._keep_events:
+            self._untaken.append(job)
 
     def _again(self, job: _Job, why: str) -> None:
         """Put a stream back in the queue, unless it has had its chances."""
@@ -267,6 +284,10 @@ class Supervisor:
         except (RayActorError, GetTimeoutError):
             self.restarts += 1
             self._start_publisher()
+            again = {job.source.stream_id for job in self._untaken}
+            self.outcomes = [o for o in self.outcomes if o.stream_id not in again]
+            self._waiting.extend(self._untaken)
+            self._untaken.clear()
 
 
 def _kill(name: str) -> None:

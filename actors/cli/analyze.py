@@ -211,12 +211,13 @@ def _on_ray(
             name=run_name(),
         ) as supervisor,
     ):
-        going = True
-        while going:
-            going = supervisor.step() and not stop.wait(REFRESH_S)
-            if stop.is_set():
+        while supervisor.busy:
+            supervisor.step()
+            if stop.wait(REFRESH_S):
                 supervisor.drain()
             if lines is not None:
                 lines.write(supervisor.take_events())
             bars.update(supervisor.tallies)
+            if stop.is_set():
+                break
         return supervisor.outcomes

@@ -1,0 +1,213 @@
+"""The stages on Ray give what they give in one process, whatever dies on the way."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+import ray
+
+from actors.cluster import NAMESPACE, cluster, run_name
+from actors.supervisor import Supervisor
+from pipeline import run as in_process
+from pipeline.config import Config, RecognizerConfig
+from pipeline.errors import ConfigError, SourceNotFound
+from pipeline.model import load
+from pipeline.records import ActionEvent
+from pipeline.run import Outcome, origin_of, settle
+from pipeline.source import CameraSource, FileSource, Source, parse_address
+from tests.footage import clip
+from tests.rtsp import RtspServer, transcode
+
+CONFIG = Config(recognizer=RecognizerConfig(batch_size=4))
+CLIPS = ("room.webm", "street.mp4", "car.mp4")
+
+# Ray's driver leaves sockets and files to the garbage collector, which warns of each.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.timeout(240),
+]
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    with cluster():
+        yield
+
+
+class Kept:
+    """A sink that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[ActionEvent] = []
+
+    def write(self, events: list[ActionEvent]) -> None:
+        self.events += events
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def files(*names: str) -> list[FileSource]:
+    return [FileSource(path=clip(name), stream_id=name) for name in names]
+
+
+def supervisor(sources: list[Source], config: Config = CONFIG) -> Supervisor:
+    recognizer = load("default", device="cpu")
+    settings = settle(config, recognizer.spec)
+    origin = origin_of(recognizer, settings)
+    return Supervisor(
+        sources, config, settings, origin, redis=None, keep_events=True, name=run_name()
+    )
+
+
+def on_ray(
+    running: Supervisor, each_step: Callable[[], None] = lambda: None
+) -> tuple[list[ActionEvent], list[Outcome]]:
+    events: list[ActionEvent] = []
+    while running.busy:
+        running.step()
+        each_step()
+        events += running.take_events()
+    return events, running.outcomes
+
+
+def in_one_process(sources: list[Source]) -> list[ActionEvent]:
+    kept = Kept()
+    in_process.run(sources, load("default", device="cpu"), CONFIG, kept)
+    return kept.events
+
+
+def equal(ours: list[ActionEvent], theirs: list[ActionEvent]) -> None:
+    """As design says: everything but scores to the letter, scores within 1e-4."""
+    assert len(ours) == len(theirs)
+    order = sorted(ours, key=lambda e: (e.event_id, e.seq))
+    for a, b in zip(order, sorted(theirs, key=lambda e: (e.event_id, e.seq)), strict=True):
+        zeros = {"score": 0.0, "peak_score": 0.0, "mean_score": 0.0}
+        assert replace(a, **zeros) == replace(b, **zeros)
+        for name in zeros:
+            assert getattr(a, name) == pytest.approx(getattr(b, name), abs=1e-4)
+
+
+def each_once(events: list[ActionEvent]) -> list[ActionEvent]:
+    return list({(event.event_id, event.seq): event for event in events}.values())
+
+
+def family_of(pid: int) -> set[int]:
+    """A process and all that descend from it."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+    family = {pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    return family
+
+
+def listening_addresses(pids: set[int]) -> list[IPv4Address | IPv6Address]:
+    """Where these processes listen for TCP, from the kernel's tables."""
+    inodes = set()
+    for pid in pids:
+        with suppress(OSError):
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    inodes.add(str(descriptor.readlink()).removeprefix("socket:["))
+    found: list[IPv4Address | IPv6Address] = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"{fields[9]}]" in inodes:  # LISTEN
+                raw = bytes.fromhex(fields[1].partition(":")[0])
+                words = b"".join(raw[n : n + 4][::-1] for n in range(0, len(raw), 4))
+                address = ip_address(words)
+                found.append(getattr(address, "ipv4_mapped", None) or address)
+    return found
+
+
+def process_of(name: str) -> int:
+    actor = ray.get_actor(name, namespace=NAMESPACE)
+    pid: int = ray.get(actor.__ray_call__.remote(lambda _: os.getpid()))
+    return pid
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[ActionEvent]:
+    events = in_one_process(files(*CLIPS))
+    assert len(events) > 10
+    return events
+
+
+def test_actors_give_the_events_of_one_process(ray_here: None, expected: list[ActionEvent]) -> None:
+    with supervisor([*files(*CLIPS), FileSource(path=Path("nothere.mp4"), stream_id="x")]) as it:
+        events, outcomes = on_ray(it)
+    equal(events, expected)
+    failed = [outcome for outcome in outcomes if outcome.error]
+    assert [type(outcome.error) for outcome in failed] == [SourceNotFound]
+    assert all(outcome.tally.balance() == [] for outcome in outcomes)
+    assert sum(outcome.tally.scored for outcome in outcomes) == 25 + 19 + 7
+
+
+@pytest.mark.parametrize("part", ["camera-0", "recognizer-0", "publisher"])
+def test_a_part_that_is_killed_comes_back_and_no_event_is_missing(
+    ray_here: None, expected: list[ActionEvent], part: str
+) -> None:
+    with supervisor(files(*CLIPS)) as it:
+        pids: list[int] = []
+
+        def kill_once() -> None:
+            if not pids and any(tally.scored > 3 for tally in it.tallies.values()):
+                pids.append(process_of(it.name_of(part)))
+                os.kill(pids[0], signal.SIGKILL)
+
+        events, outcomes = on_ray(it, kill_once)
+    assert pids, "the run was over before anything could be killed"
+    assert [outcome.error for outcome in outcomes] == [None] * 3
+    equal(each_once(events), expected)
+
+
+def test_a_drain_ends_what_is_open_and_leaves_no_actor(
+    ray_here: None, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    video = tmp_path / "v.mp4"
+    transcode(clip("room.webm"), video, codec="libx264", seconds=4)
+    with RtspServer({"gate@loop": video}) as server:
+        address = parse_address(server.url("gate@loop"))
+        with supervisor([CameraSource(stream_id="gate", address=address)]) as it:
+            stop = Event()
+            worker = Thread(target=it.run, args=(stop,))
+            worker.start()
+            wait_until(lambda: it.tallies and it.tallies["gate"].events > 1, "events come")
+            stop.set()
+            worker.join()
+            events = it.take_events()
+        names = [name["name"] for name in ray.util.list_named_actors(all_namespaces=True)]
+    assert names == []
+    assert {e.event_id for e in events if e.type == "end"} == {e.event_id for e in events}
+    assert all(e.arrived_s is not None for e in events)
+    assert [outcome.tally.balance() for outcome in it.outcomes] == [[]]
+
+
+def test_an_address_without_a_cluster_is_a_config_error() -> None:
+    if ray.is_initialized():
+        ray.shutdown()
+    with pytest.raises(ConfigError, match="can't join"), cluster("127.0.0.1:1"):
+        pass
+
+
+def test_a_local_ray_listens_on_loopback_alone_and_asks_for_a_token() -> None:
+    if ray.is_initialized():
+        ray.shutdown()
+    with cluster():
+        ray.get(ray.remote(lambda: None).remote())  # a worker is up as well
+        listening = listening_addresses(family_of(os.getpid()))
+        assert listening, "Ray listens somewhere"
+        assert [address for address in listening if not address.is_loopback] == []
+        assert os.environ["RAY_AUTH_MODE"] == "token"
+        assert len(os.environ["RAY_AUTH_TOKEN"]) >= 32
