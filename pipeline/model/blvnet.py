@@ -176,7 +176,8 @@ class BLVNetTAM(nn.Module):
         self.baseline_model = Backbone(architecture)
         if architecture.dropout:
             self.new_fc = nn.Linear(32 * architecture.width, architecture.classes)
-        _initialise(self)
+        if not self.baseline_model.conv1.weight.is_meta:  # where it takes 1 s, for nothing
+            _initialise(self)
 
     @property
     def classifier(self) -> nn.Linear:

@@ -10,6 +10,7 @@ word, so nothing is skipped here.
 import argparse
 import pickle
 import re
+import struct
 import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -56,6 +57,7 @@ HARMLESS: list[Rebuild | tuple[Rebuild, str]] = [
 """What training scripts put beside the weights, and can't do anything when it is loaded."""
 
 DATASET_CLASSES = {"st2stv1": 174, "st2stv2": 174, "kinetics400": 400}
+NOT_WHOLE = (zipfile.BadZipFile, struct.error)  # raised inside by files cut short
 SHOWN = 8  # names listed in a message, of each kind
 
 _NAME = re.compile(
@@ -97,7 +99,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refusal(path, str(error)) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, *NOT_WHOLE):
         raise CheckpointRefused(
             f"{path}: damaged, or cut short; copy it again from where it came from"
         ) from None
@@ -123,12 +125,11 @@ def _is_plain(value: object) -> bool:
 
 
 def _refusal(path: Path, text: str) -> CheckpointRefused:
-    wanted = re.search(r"(?:Unsupported global: GLOBAL |class |function )([\w.]+)", text)
-    if "nsupported" in text or wanted:
-        what = f" ({wanted[1]})" if wanted else ""
+    wanted = re.search(r"(?:GLOBAL|unrecognized function|but got) (\S*[\w>])", text)
+    if wanted:
         return CheckpointRefused(
-            f"{path}: wants to run code when it is loaded{what}; refused. Ask its author for a "
-            "file that holds tensors only"
+            f"{path}: wants to run code when it is loaded ({wanted[1]}); refused. Ask its author "
+            "for a file that holds tensors only"
         )
     return CheckpointRefused(f"{path}: damaged, or not a checkpoint at all")
 

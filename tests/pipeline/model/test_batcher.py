@@ -1,0 +1,148 @@
+"""Windows of many streams, computed together: order, company, errors, the end."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+
+import numpy as np
+import pytest
+
+from pipeline.model import Batcher, ModelSpec, Recognizer
+from pipeline.records import Scores, Window, read_only
+
+MakeWindow = Callable[..., Window]
+
+
+class Network:
+    """Answers with a window's first ordinal, once it is let go; remembers its batches."""
+
+    def __init__(self, *, held: bool = False) -> None:
+        self.batches: list[list[int]] = []
+        self.go = threading.Event()
+        self.entered = threading.Semaphore(0)
+        if not held:
+            self.go.set()
+
+    def __call__(self, windows: Sequence[Window]) -> list[Scores]:
+        ordinals = [window.span.first_ordinal for window in windows]
+        self.batches.append(ordinals)
+        self.entered.release()
+        assert self.go.wait(20)
+        if 666 in ordinals:
+            raise ArithmeticError("a bad window")
+        return [
+            Scores(span=w.span, scores_K=read_only(np.array([w.span.first_ordinal], np.float32)))
+            for w in windows
+        ]
+
+
+@pytest.fixture
+def spec(make_recognizer: Callable[..., Recognizer]) -> ModelSpec:
+    return make_recognizer(blocks=(2, 2, 2, 1), width=4, frames=2).spec
+
+
+def value(answer: Future[Scores]) -> float:
+    return float(answer.result(20).scores_K[0])
+
+
+def test_each_caller_gets_the_answer_to_its_window(
+    spec: ModelSpec, make_window: MakeWindow
+) -> None:
+    network = Network()
+    with Batcher(network, batch_size=4, workers=3) as batcher:
+        answers = [batcher.submit(make_window(spec, n)) for n in range(50)]
+        assert [value(answer) for answer in answers] == [2 * n for n in range(50)]
+    assert max(map(len, network.batches)) <= 4
+    assert batcher.windows == 50
+    assert batcher.batches == len(network.batches)
+
+
+def test_what_waits_is_computed_together_in_order(spec: ModelSpec, make_window: MakeWindow) -> None:
+    network = Network(held=True)
+    with Batcher(network, batch_size=4) as batcher:
+        first = batcher.submit(make_window(spec, 0))
+        assert network.entered.acquire(timeout=20)
+        rest = [batcher.submit(make_window(spec, n)) for n in range(1, 8)]
+        network.go.set()
+        wait([first, *rest], 20)
+    assert network.batches == [[0], [2, 4, 6, 8], [10, 12, 14]]
+
+
+def test_a_full_batch_does_not_wait_for_company(spec: ModelSpec, make_window: MakeWindow) -> None:
+    network = Network()
+    with Batcher(network, batch_size=2, timeout_s=60) as batcher:
+        answers = [batcher.submit(make_window(spec, n)) for n in range(2)]
+        assert [value(answer) for answer in answers] == [0, 2]
+    assert network.batches == [[0, 2]]
+
+
+def test_a_window_alone_waits_no_longer_than_the_timeout(
+    spec: ModelSpec, make_window: MakeWindow
+) -> None:
+    network = Network()
+    began = time.monotonic()
+    with Batcher(network, batch_size=8, timeout_s=0.2) as batcher:
+        answers = [batcher.submit(make_window(spec, n)) for n in range(2)]
+        assert [value(answer) for answer in answers] == [0, 2]
+        assert time.monotonic() - began >= 0.2
+    assert network.batches == [[0, 2]]
+
+
+def test_windows_of_two_shapes_are_not_mixed(spec: ModelSpec, make_window: MakeWindow) -> None:
+    network = Network(held=True)
+    with Batcher(network, batch_size=4) as batcher:
+        answers = [batcher.submit(make_window(spec, 0))]
+        assert network.entered.acquire(timeout=20)
+        for n in range(1, 6):
+            answers.append(batcher.submit(make_window(spec, n, size_px=32 + 32 * (n % 2))))
+        network.go.set()
+        assert [value(answer) for answer in answers] == [0, 2, 4, 6, 8, 10]
+    assert network.batches == [[0], [2, 6, 10], [4, 8]]
+
+
+def test_an_error_fails_its_own_batch_only(spec: ModelSpec, make_window: MakeWindow) -> None:
+    with Batcher(Network(), batch_size=1) as batcher:
+        good = batcher.submit(make_window(spec, 1))
+        bad = batcher.submit(make_window(spec, 333))
+        later = batcher.submit(make_window(spec, 2))
+        assert (value(good), value(later)) == (2, 4)
+        assert isinstance(bad.exception(20), ArithmeticError)
+
+
+def test_too_few_answers_are_an_error_too(spec: ModelSpec, make_window: MakeWindow) -> None:
+    with Batcher(lambda windows: []) as batcher:
+        assert "0 answers to 1 windows" in str(batcher.submit(make_window(spec, 1)).exception(20))
+        assert batcher.submit(make_window(spec, 2)).exception(20)
+
+
+def test_a_cancelled_window_is_left_out(spec: ModelSpec, make_window: MakeWindow) -> None:
+    network = Network(held=True)
+    with Batcher(network, batch_size=2) as batcher:
+        first = batcher.submit(make_window(spec, 0))
+        assert network.entered.acquire(timeout=20)
+        rest = [batcher.submit(make_window(spec, n)) for n in range(1, 6)]
+        assert all(rest[n].cancel() for n in (0, 1, 2))
+        assert not first.cancel()
+        network.go.set()
+        assert [value(answer) for answer in (first, rest[3], rest[4])] == [0, 8, 10]
+    assert network.batches == [[0], [8], [10]]
+
+
+def test_closing_finishes_what_waits_and_ends_the_threads(
+    spec: ModelSpec, make_window: MakeWindow
+) -> None:
+    before = threading.active_count()
+    network = Network(held=True)
+    batcher = Batcher(network, batch_size=2, timeout_s=60, workers=2)
+    answers = [batcher.submit(make_window(spec, n)) for n in range(7)]
+    closer = threading.Thread(target=batcher.close)
+    closer.start()
+    network.go.set()
+    closer.join(20)
+    assert not closer.is_alive()
+    assert [value(answer) for answer in answers] == [2 * n for n in range(7)]
+    assert threading.active_count() == before
+    with pytest.raises(RuntimeError, match="closed"):
+        batcher.submit(make_window(spec, 9))
+    batcher.close()

@@ -1,0 +1,201 @@
+"""One file that carries everything: nothing is lost on the way, and nothing can be changed."""
+
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.config import EventSpec
+from pipeline.errors import CheckpointMismatch, CheckpointRefused, ModelError
+from pipeline.model import ModelSpec, Recognizer, Suggests, load, save_bundle
+from pipeline.model.bundle import write_bundle
+from pipeline.records import Window
+
+Make = Callable[..., Recognizer]
+SAID = {
+    "size_px": 48,
+    "mean": (0.5, 0.25, 0.125),
+    "std": (0.3,),
+    "score": "sigmoid",
+    "suggests": Suggests(
+        sample_fps="30000/1001", hop=2, short_side_px=64, events=EventSpec(enter=0.9)
+    ),
+    "provenance": {"training": "none", "licence": "é"},
+}
+
+
+def rewrite(path: Path, change: Callable[[dict, bytearray], object]) -> None:
+    """Change a safetensors file's header or tensors."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header, tensors = json.loads(data[8 : 8 + length]), bytearray(data[8 + length :])
+    change(header, tensors)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(tensors))
+
+
+def test_a_bundle_keeps_spec_digest_and_scores(
+    tmp_path: Path, make_recognizer: Make, make_window: Callable[..., Window]
+) -> None:
+    made = make_recognizer(spec=SAID, big_input="low")
+    path = tmp_path / "without a suffix"
+    save_bundle(made, path)
+    loaded = load(path, device="cpu")
+    assert loaded.spec == made.spec
+    assert loaded.digest == made.digest
+    window = make_window(made.spec)
+    before, after = made.scores([window])[0], loaded.scores([window])[0]
+    assert np.array_equal(before.scores_K, after.scores_K)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_converted_checkpoint_keeps_its_digest(tmp_path: Path, make_recognizer: Make) -> None:
+    state = make_recognizer().network.state_dict()
+    torch.save({"state_dict": state}, tmp_path / "x-bLVNet-TAM-7-a2-b2-f2x2.pth")
+    original = load(tmp_path / "x-bLVNet-TAM-7-a2-b2-f2x2.pth", device="cpu")
+    save_bundle(original, tmp_path / "y.safetensors")
+    assert load(tmp_path / "y.safetensors", device="cpu").digest == original.digest
+
+
+def test_the_digest_is_of_what_decides_scores(make_recognizer: Make) -> None:
+    usual = make_recognizer().digest
+    renamed = {"name": "other", "provenance": {"a": "b"}, "suggests": Suggests(hop=2)}
+    assert make_recognizer(spec=renamed).digest == usual
+    others = [
+        make_recognizer(seed=2),
+        make_recognizer(spec={"mean": (0.5,)}),
+        make_recognizer(spec={"score": "sigmoid"}),
+        make_recognizer(spec={"labels": tuple("abcde")}),
+        make_recognizer(size_px=64),
+        make_recognizer(frames=6),
+        make_recognizer(big_input="low"),
+    ]
+    assert len({usual, *(other.digest for other in others)}) == 1 + len(others)
+
+
+def test_labels_may_be_given_anew(tmp_path: Path, make_recognizer: Make) -> None:
+    made = make_recognizer()
+    save_bundle(made, tmp_path / "x.safetensors")
+    relabelled = load(tmp_path / "x.safetensors", device="cpu", labels=list("abcde"))
+    assert relabelled.spec.labels == tuple("abcde")
+    assert relabelled.digest != made.digest
+    with pytest.raises(ModelError, match="5 classes, but 1 labels"):
+        load(tmp_path / "x.safetensors", device="cpu", labels=["a"])
+
+
+@pytest.mark.parametrize("said", [{"frames": 8}, {"beta": 4}])
+def test_what_a_bundle_says_can_not_be_contradicted(
+    tmp_path: Path, make_recognizer: Make, said: dict[str, int]
+) -> None:
+    save_bundle(make_recognizer(), tmp_path / "x.safetensors")
+    with pytest.raises(ModelError, match="was given, but the bundle says"):
+        load(tmp_path / "x.safetensors", device="cpu", **said)
+
+
+def spec_of(header: dict) -> dict:
+    return json.loads(header["__metadata__"]["actionstream"])
+
+
+def with_spec(change: Callable[[dict], object]) -> Callable[[dict, bytearray], None]:
+    def of(header: dict, _: bytearray) -> None:
+        spec = spec_of(header)
+        change(spec)
+        header["__metadata__"]["actionstream"] = json.dumps(spec)
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header, tensors: tensors.__setitem__(1000, tensors[1000] ^ 1),
+        lambda header, tensors: header["__metadata__"].pop("actionstream_digest"),
+        with_spec(lambda spec: spec["labels"].reverse()),
+        with_spec(lambda spec: spec.update(mean=[0.1, 0.2, 0.3])),
+        with_spec(lambda spec: spec["architecture"].update(frames=6)),
+    ],
+)
+def test_a_bundle_that_was_changed_is_refused(
+    tmp_path: Path, make_recognizer: Make, change: Callable[[dict, bytearray], object]
+) -> None:
+    path = tmp_path / "x.safetensors"
+    save_bundle(make_recognizer(), path)
+    rewrite(path, change)
+    with pytest.raises(CheckpointRefused, match="not those that its digest was made of"):
+        load(path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header, _: header["__metadata__"].update(actionstream="{"),
+        lambda header, _: header["__metadata__"].update(actionstream="[]"),
+        with_spec(lambda spec: spec["architecture"].update(frames=5)),
+        with_spec(lambda spec: spec.update(size_px=33)),
+        with_spec(lambda spec: spec.update(std=[0, 0, 0])),
+        with_spec(lambda spec: spec.pop("labels")),
+        with_spec(lambda spec: spec.update(new_in_a_later_version=1)),
+    ],
+)
+def test_a_header_that_makes_no_sense_is_refused_in_one_line(
+    tmp_path: Path, make_recognizer: Make, change: Callable[[dict, bytearray], object]
+) -> None:
+    path = tmp_path / "x.safetensors"
+    save_bundle(make_recognizer(), path)
+    rewrite(path, change)
+    with pytest.raises(CheckpointRefused, match="its header is not valid") as info:
+        load(path, device="cpu")
+    assert "\n" not in str(info.value)
+
+
+def test_a_bundle_whose_tensors_are_of_another_network_is_refused(
+    tmp_path: Path, make_recognizer: Make
+) -> None:
+    made = make_recognizer()
+    other = ModelSpec.model_validate(
+        made.spec.model_dump()
+        | {"architecture": made.spec.architecture.model_dump() | {"blocks": (3, 3, 2, 2)}}
+    )
+    write_bundle(tmp_path / "x.safetensors", made.network.state_dict(), other)
+    with pytest.raises(CheckpointMismatch, match=r"missing: baseline_model\.layer1\.big\.1"):
+        load(tmp_path / "x.safetensors", device="cpu")
+
+
+def test_a_bundle_with_weights_that_are_no_numbers_is_refused(
+    tmp_path: Path, make_recognizer: Make
+) -> None:
+    made = make_recognizer()
+    with torch.no_grad():
+        made.network.classifier.bias[0] = float("nan")
+    save_bundle(made, tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointRefused, match="not finite"):
+        load(tmp_path / "x.safetensors", device="cpu")
+
+
+def test_a_bundle_that_can_not_be_written_leaves_nothing_behind(
+    tmp_path: Path, make_recognizer: Make
+) -> None:
+    made = make_recognizer()
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    targets = [tmp_path / "gone" / "x", tmp_path / "file" / "x", tmp_path / "folder"]
+    if os.geteuid():  # root may write anywhere
+        (tmp_path / "closed").mkdir(mode=0o500)
+        targets.append(tmp_path / "closed" / "x")
+    before = sorted(tmp_path.rglob("*"))
+    for target in targets:
+        with pytest.raises(ModelError, match="can't be written"):
+            save_bundle(made, target)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_bundle_is_replaced_whole(tmp_path: Path, make_recognizer: Make) -> None:
+    path = tmp_path / "x.safetensors"
+    save_bundle(make_recognizer(), path)
+    save_bundle(make_recognizer(seed=2), path)
+    assert load(path, device="cpu").digest == make_recognizer(seed=2).digest
