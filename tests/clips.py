@@ -95,11 +95,9 @@ def write_clip(
         stream.codec_context.sample_aspect_ratio = pixel_aspect
         if pts_ms is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
-        place = 0
-        for packet in _encoded(stream, pictures, pts_ms, pix_fmt):
+        for place, packet in enumerate(_encoded(stream, pictures, pts_ms, pix_fmt)):
             if retime:
                 retime(place, packet)
-            place += 1
             output.mux(packet)
     return path
 

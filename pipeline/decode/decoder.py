@@ -63,7 +63,8 @@ class Decoder:
         grid: Grid | None = None
         session = self._new_session()
         size = None
-        for picture, pts_ns in self._reader.pictures():
+        pictures = self._reader.pictures()
+        for picture, pts_ns in self._moving(pictures) if self._feed.kind == "file" else pictures:
             self._tally.pictures += 1
             self._tally.corrupt += picture.corrupt
             if grid is None:
@@ -79,10 +80,27 @@ class Decoder:
                 yield self._end(session, placement.ended, last_ns)
                 session = self._new_session()
             yield from self._samples_of(picture, pts_ns, placement.ordinals, session, grid)
-        if self._feed.kind == "file" and self._tally.pictures < 2:
-            raise self._no_video()
         if grid is not None:
             yield self._end(session, EndReason.END, grid.last_ns)
+
+    def _moving(self, pictures: Iterator[tuple[Picture, int]]) -> Iterator[tuple[Picture, int]]:
+        """A file's pictures, if there are two at least."""
+        first, second = next(pictures, None), next(pictures, None)
+        if first is None:
+            raise NotAVideo(
+                f"{self._feed.shown}: not one picture could be decoded "
+                f"({self._tally.damaged_packets} damaged packets); is the file whole?"
+            )
+        if second is None:
+            self._tally.pictures += 1
+            self._tally.dropped["single"] += 1
+            raise NotAVideo(
+                f"{self._feed.shown}: holds a single picture, and an action takes several; "
+                "give a video"
+            )
+        yield first
+        yield second
+        yield from pictures
 
     def _samples_of(
         self, picture: Picture, pts_ns: int, ordinals: range, session: Session, grid: Grid
@@ -163,12 +181,3 @@ class Decoder:
         if promised:
             return came < promised and missing_ns > self._reader.tick_ns
         return missing_ns > HEADER_SLACK_S * NS
-
-    def _no_video(self) -> NotAVideo:
-        shown = self._feed.shown
-        if self._tally.pictures == 1:
-            return NotAVideo(f"{shown}: holds a single picture, and an action takes several")
-        return NotAVideo(
-            f"{shown}: not one picture could be decoded "
-            f"({self._tally.damaged_packets} damaged packets); is the file whole?"
-        )

@@ -76,13 +76,15 @@ class Feed:
         """Presentation time in seconds before which, by its header, the video doesn't end."""
         if self.kind == "live":
             return None
-        stream = self.stream
+        stream, container = self.stream, self._container
+        from_zero = "matroska" in container.format.name  # and its start_time is a bad guess
         if stream.duration is not None and stream.time_base is not None:
-            return (stream.duration + (stream.start_time or 0)) * stream.time_base
-        container = self._container
+            start = 0 if from_zero else stream.start_time or 0
+            return (stream.duration + start) * stream.time_base
         if container.duration is None:
             return None
-        end = Fraction(container.duration + (container.start_time or 0), av.time_base)
+        start = 0 if from_zero else container.start_time or 0
+        end = Fraction(container.duration + start, av.time_base)
         return end if len(container.streams) == 1 else end - SOUND_OUTLASTS_S
 
     @property
