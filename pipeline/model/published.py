@@ -121,6 +121,7 @@ def _is_plain(value: object) -> bool:
         isinstance(value, Tensor)
         and value.layout is torch.strided
         and not (value.is_complex() or value.is_quantized or value.is_meta)
+        and value.nbytes <= value.untyped_storage().nbytes()  # no few bytes that claim to be many
     )
 
 

@@ -1,6 +1,6 @@
 """Small networks with weights that leave no part of them idle, and windows for them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +13,15 @@ from pipeline.records import Clock, Session, TimeOfDay, Window, WindowSpan, read
 from tests.golden.recipe import make_state
 
 SMALL = {"blocks": (2, 3, 2, 2), "width": 16, "beta": 2, "frames": 4, "classes": 5}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small networks gain nothing from a second one, and lose much where cores are shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -122,8 +122,9 @@ def test_the_default_model_comes_along(make_window: MakeWindow) -> None:
 
 def test_a_device_that_is_not_there_is_an_error() -> None:
     assert pick("cpu").type == "cpu"
-    with pytest.raises(ConfigError, match="no such device: 'tpu9'"):
-        pick("tpu9")
+    for name in ("tpu9", "meta", ""):
+        with pytest.raises(ConfigError, match=f"no such device: '{name}'"):
+            pick(name)
     if not torch.cuda.is_available():
         assert pick("auto").type == "cpu"
         with pytest.raises(ConfigError, match="finds no GPU"):

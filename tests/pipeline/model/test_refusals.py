@@ -162,6 +162,7 @@ def test_archives_of_other_kinds_are_refused(tmp_path: Path) -> None:
         {"state_dict": {3: torch.zeros(3)}},
         {"baseline_model.conv1.weight": torch.zeros(3).to_sparse()},
         {"baseline_model.conv1.weight": torch.zeros(3, dtype=torch.complex64)},
+        {"baseline_model.conv1.weight": torch.zeros(1).expand(10**12)},
         {"epoch": 3},
     ],
 )
