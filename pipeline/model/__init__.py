@@ -19,12 +19,12 @@ from pipeline.model.blvnet import BLVNetTAM
 from pipeline.model.bundle import digest_of, read_bundle, write_bundle
 from pipeline.model.cost import Cost, cost
 from pipeline.model.device import pick, share_cpu
+from pipeline.model.pickled import read_state
 from pipeline.model.published import (
     DATASET_CLASSES,
     check_tensors,
     read_architecture,
     read_name,
-    read_state,
 )
 from pipeline.model.recognizer import Recognizer
 from pipeline.model.spec import Architecture, ModelSpec, Suggests
@@ -101,18 +101,18 @@ def _is_bundle(path: Path) -> bool:
     """A safetensors file begins with the length of its JSON header; says what isn't even a file."""
     try:
         with path.open("rb") as file:
-            head = file.read(9)
+            head = file.read(512)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; check the path of the model") from None
     except OSError as error:
         raise ModelError(f"{path}: can't be read: {error.strerror}") from None
     if not head:
         raise CheckpointRefused(f"{path}: the file is empty; was it copied to its end?")
-    if head.lstrip()[:1] == b"<":
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":
         raise CheckpointRefused(
             f"{path}: a web page, not a checkpoint; download the file itself, not its page"
         )
-    return head[8:] == b"{" or path.suffix == ".safetensors"
+    return head[8:9] == b"{" or path.suffix == ".safetensors"
 
 
 def _check_said(

@@ -7,18 +7,11 @@ people lost 8 to 16 points of accuracy to names that did not match and were skip
 word, so nothing is skipped here.
 """
 
-import argparse
-import pickle
 import re
-import struct
-import zipfile
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor
@@ -30,34 +23,8 @@ from pipeline.model.spec import PUBLISHED_BLOCKS, Architecture
 
 State = Mapping[str, Tensor]
 
-Rebuild = Callable[..., object]
-
-
-def _numpy_rebuilders() -> list[tuple[Rebuild, str]]:
-    """What numpy pickles scalars and arrays by, under its names before and since version 2."""
-    found = [cast("Rebuild", value.__reduce__()[0]) for value in (np.float32(0), np.zeros(0))]
-    return [
-        (rebuild, f"numpy.{core}.multiarray.{rebuild.__name__}")
-        for rebuild in found
-        for core in ("core", "_core")
-    ]
-
-
-HARMLESS: list[Rebuild | tuple[Rebuild, str]] = [
-    argparse.Namespace,
-    Counter,
-    OrderedDict,
-    np.dtype,
-    np.ndarray,
-    np.float32,
-    np.float64,
-    *_numpy_rebuilders(),
-    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?")),
-]
-"""What training scripts put beside the weights, and can't do anything when it is loaded."""
-
 DATASET_CLASSES = {"st2stv1": 174, "st2stv2": 174, "kinetics400": 400}
-NOT_WHOLE = (zipfile.BadZipFile, struct.error)  # raised inside by files cut short
+PUBLISHED_WIDTH, PUBLISHED_BETA = 64, 4
 SHOWN = 8  # names listed in a message, of each kind
 
 _NAME = re.compile(
@@ -88,53 +55,6 @@ def read_name(path: Path) -> FileName | None:
     return FileName(dataset and dataset.lower(), depth, alpha, beta, 2 * pairs)
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict in a pickled checkpoint, ``module.`` taken off its names.
-
-    Raises:
-        CheckpointRefused: no checkpoint, a damaged one, or one that wants to run code.
-    """
-    try:
-        with torch.serialization.safe_globals(HARMLESS):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise _refusal(path, str(error)) from None
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, *NOT_WHOLE):
-        raise CheckpointRefused(
-            f"{path}: damaged, or cut short; copy it again from where it came from"
-        ) from None
-    except Exception as error:  # noqa: BLE001 - a hostile pickle may raise anything
-        raise CheckpointRefused(
-            f"{path}: not a checkpoint that can be read ({type(error).__name__})"
-        ) from None
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
-    if not isinstance(state, dict) or not state:
-        raise CheckpointRefused(f"{path}: holds no state dict (parameter names and tensors)")
-    if not all(isinstance(k, str) and _is_plain(v) for k, v in state.items()):
-        raise CheckpointRefused(f"{path}: its state dict holds other things than named tensors")
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
-
-
-def _is_plain(value: object) -> bool:
-    """A tensor of real numbers that holds its values itself."""
-    return (
-        isinstance(value, Tensor)
-        and value.layout is torch.strided
-        and not (value.is_complex() or value.is_quantized or value.is_meta)
-        and value.nbytes <= value.untyped_storage().nbytes()  # no few bytes that claim to be many
-    )
-
-
-def _refusal(path: Path, text: str) -> CheckpointRefused:
-    wanted = re.search(r"(?:GLOBAL|unrecognized function|but got) (\S*[\w>])", text)
-    if wanted:
-        return CheckpointRefused(
-            f"{path}: wants to run code when it is loaded ({wanted[1]}); refused. Ask its author "
-            "for a file that holds tensors only"
-        )
-    return CheckpointRefused(f"{path}: damaged, or not a checkpoint at all")
-
-
 def read_architecture(
     state: State, path: Path, *, frames: int | None, beta: int | None
 ) -> Architecture:
@@ -154,19 +74,15 @@ def read_architecture(
             "not like st2stv2-bLVNet-TAM-50-a2-b4-f8x2.pth.tar; say frames=… (--frames)"
         )
     prefix = "baseline_model."
-    blocks = _blocks(state, prefix, name)
+    blocks = _blocks(state, prefix, name, path)
     width, in_channels = _shape(state, prefix + "conv1.weight", (64, 3))[:2]
     thin = _shape(state, prefix + "layer3.little_e.0.weight", (1, 8 * width))[1]
     alpha = max(1, 16 * width // max(1, thin))  # where Little is widest, so that rounding is least
     little = tuple(_count(state, f"{prefix}layer{n}.little.") for n in (1, 2, 3))
     dropout = "new_fc.weight" in state
     classifier = "new_fc.weight" if dropout else prefix + "fc.weight"
-    for what, said, found in (
-        ("depth", name and PUBLISHED_BLOCKS.get(name.depth), blocks),
-        ("alpha", name and name.alpha, alpha),
-    ):
-        if said is not None and said != found:
-            raise ModelError(f"{path}: its name says {what} {said}, its tensors say {found}")
+    if name is not None and name.alpha != alpha:
+        raise ModelError(f"{path}: its name says alpha {name.alpha}, its tensors say {alpha}")
     try:
         return Architecture(
             blocks=blocks,
@@ -188,7 +104,7 @@ def check_tensors(state: State, architecture: Architecture, path: Path) -> None:
 
     Raises:
         CheckpointMismatch: names or shapes differ; the message lists them.
-        CheckpointRefused: a weight is not a number, or infinite.
+        CheckpointRefused: a weight is not a number, or infinite, or a variance below zero.
     """
     with torch.device("meta"):
         wanted = significant(BLVNetTAM(architecture).state_dict())
@@ -210,8 +126,10 @@ def check_tensors(state: State, architecture: Architecture, path: Path) -> None:
             f"{path}: its tensors don't fit the network: {'; '.join(filter(None, complaints))}"
         )
     for name, tensor in given.items():
-        if not torch.isfinite(tensor).all():
+        if not torch.isfinite(tensor.float()).all():
             raise CheckpointRefused(f"{path}: {name} holds values that are not finite numbers")
+        if name.endswith(".running_var") and (tensor < 0).any():
+            raise CheckpointRefused(f"{path}: {name} holds variances below zero")
 
 
 def significant(state: State) -> dict[str, Tensor]:
@@ -241,10 +159,43 @@ def _agreed(what: str, said: int | None, named: int | None, path: Path) -> int |
     return named if said is None else said
 
 
-def _blocks(state: State, prefix: str, name: FileName | None) -> tuple[int, int, int, int]:
-    """Blocks of layers 1 to 4: Big's and the fusing one; layer 4's as they are."""
+def _blocks(
+    state: State, prefix: str, name: FileName | None, path: Path
+) -> tuple[int, int, int, int]:
+    """Blocks of layers 1 to 4: Big's and the fusing one; layer 4's as they are.
+
+    A published network that lost the last blocks of a layer is not taken for a smaller one: what
+    it should have is returned, so that the tensors it lacks are listed.
+    """
     one, two, three = (_count(state, f"{prefix}layer{n}.big.") + 1 for n in (1, 2, 3))
-    return one, two, three, _count(state, f"{prefix}layer4.")
+    found = (one, two, three, _count(state, f"{prefix}layer4."))
+    if found in PUBLISHED_BLOCKS.values():
+        meant = None
+    elif name is not None and name.depth in PUBLISHED_BLOCKS:
+        meant = PUBLISHED_BLOCKS[name.depth]
+    elif _shape(state, prefix + "conv1.weight", (PUBLISHED_WIDTH,))[0] == PUBLISHED_WIDTH:
+        meant = next((b for b in PUBLISHED_BLOCKS.values() if _lost_some(found, b)), None)
+    else:
+        meant = None
+    if meant is not None and _lost_some(found, meant):
+        return meant
+    if name is not None and not _is_depth(name.depth, found):
+        raise ModelError(
+            f"{path}: its name says depth {name.depth}, its tensors have blocks {found}"
+        )
+    return found
+
+
+def _is_depth(depth: int, blocks: tuple[int, int, int, int]) -> bool:
+    """Whether a name may call these blocks so; depths and blocks that aren't published go along."""
+    published = depth in PUBLISHED_BLOCKS or blocks in PUBLISHED_BLOCKS.values()
+    return not published or PUBLISHED_BLOCKS.get(depth) == blocks
+
+
+def _lost_some(found: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """One layer has fewer blocks than the whole, all others as many."""
+    differing = [pair for pair in zip(found, whole, strict=True) if pair[0] != pair[1]]
+    return len(differing) == 1 and differing[0][0] < differing[0][1]
 
 
 def _beta(
@@ -256,15 +207,15 @@ def _beta(
         for beta in range(1, max(blocks) + 1)
         if tuple(max(1, count // beta - 1) for count in blocks[:3]) == little
     ]
-    if said is not None:
-        if tuple(max(1, count // max(said, 1) - 1) for count in blocks[:3]) != little:
-            raise ModelError(
-                f"{path}: beta is said to be {said}, but Little has {little} blocks in its tensors"
-            )
-        return said
-    if not fits:
-        raise CheckpointMismatch(f"{path}: no beta gives Little {little} blocks beside {blocks}")
-    return fits[0]
+    if not fits:  # Little lacks blocks, or has too many: they are listed later
+        return said or PUBLISHED_BETA
+    if said is None:
+        return fits[0]
+    if min(said, max(blocks)) not in fits:
+        raise ModelError(
+            f"{path}: beta is said to be {said}, but Little has {little} blocks in its tensors"
+        )
+    return said
 
 
 def _taps(state: State, prefix: str) -> int:
