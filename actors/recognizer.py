@@ -24,6 +24,10 @@ class Recognizer:
         """The network's answer, computed together with whatever else is waiting."""
         return await asyncio.wrap_future(self._batcher.submit(window))
 
+    async def mean_batch(self) -> float:
+        """Windows per batch so far."""
+        return self._batcher.windows / max(1, self._batcher.batches)
+
     async def ready(self) -> str:
         """The device it runs on, once it runs."""
         return str(self._recognizer.device)

@@ -48,6 +48,8 @@ class Decoder:
         self._tally = tally
         self._now = now
         self._live_clock: TimeOfDay | None = None
+        created_s = feed.created_s  # of the first picture, near enough the file's time 0
+        self._file_clock = TimeOfDay(clock=Clock.CONTAINER, offset_s=created_s)
         self._scaler = Scaler(picture)
         self._reader = PictureReader(
             feed, max_pixels=picture.max_pixels, threads=threads, tally=tally
@@ -134,11 +136,9 @@ class Decoder:
     def _time_of_day(self, picture: Picture, pts_ns: int, arrived_s: float) -> TimeOfDay:
         """Fixed at a session's first picture; a sender report from the camera replaces it."""
         if self._feed.kind == "file":
-            created_s = self._feed.created_s  # of the file's first picture, near enough its time 0
-            return TimeOfDay(clock=Clock.CONTAINER, offset_s=created_s)
-        if picture.camera_clock_us is not None:
-            offset_s = picture.camera_clock_us / 1e6 - pts_ns / NS
-            self._live_clock = TimeOfDay(clock=Clock.NTP, offset_s=offset_s)
+            return self._file_clock
+        if picture.camera_offset_s is not None:
+            self._live_clock = TimeOfDay(clock=Clock.NTP, offset_s=picture.camera_offset_s)
         elif self._live_clock is None:
             self._live_clock = TimeOfDay(clock=Clock.WALL, offset_s=arrived_s - pts_ns / NS)
         return self._live_clock

@@ -14,7 +14,6 @@ the hop. So any part of a file can be worked on alone and gives the windows of t
 """
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 from pipeline.config import GridSpec
 from pipeline.records import NS, EndReason, SourceKind
@@ -48,7 +47,8 @@ class Grid:
         origin_ns: int | None = None,
     ) -> None:
         """``origin_ns`` places a part of a file on the grid of the whole."""
-        self._fps = spec.sample_fps
+        period_ns = NS / spec.sample_fps
+        self._period = (period_ns.numerator, period_ns.denominator)
         self._gap_ns = int(spec.max_gap_s * NS)
         self._kind = kind
         self._hop = hop
@@ -74,7 +74,7 @@ class Grid:
 
     def time_ns(self, ordinal: int) -> int:
         """Presentation time of a grid point."""
-        return self.origin_ns + _floor((ordinal - self._base) * NS / self._fps)
+        return self.origin_ns + (ordinal - self._base) * self._period[0] // self._period[1]
 
     def place(self, pts_ns: int, *, resized: bool = False) -> Placement:
         """Where a picture belongs; ``resized`` tells that its size is not its predecessor's."""
@@ -120,8 +120,4 @@ class Grid:
     def _point_at(self, pts_ns: int) -> int:
         """The last point at or before a time, within the tolerance."""
         since_ns = pts_ns + self._tolerance_ns - self.origin_ns
-        return self._base - _floor(Fraction(-(since_ns + 1)) * self._fps / NS) - 1
-
-
-def _floor(value: Fraction) -> int:
-    return value.numerator // value.denominator
+        return self._base - (-(since_ns + 1) * self._period[1] // self._period[0]) - 1

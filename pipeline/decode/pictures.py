@@ -57,8 +57,8 @@ class Picture:
 
     frame: VideoFrame
     corrupt: bool
-    camera_clock_us: int | None
-    """Unix microseconds, by the camera's clock, at which it was taken; from RTCP."""
+    camera_offset_s: float | None
+    """Unix seconds, by the camera's clock, less presentation seconds; from RTCP."""
 
 
 class PictureReader:
@@ -111,8 +111,8 @@ class PictureReader:
                     self._refused += 1
                     continue
                 self._refused = 0
-                clock_us = _camera_clock_us(packet) if packet else None
-                picture = Picture(frame, self._damage(frame), clock_us)
+                offset_s = _camera_offset_s(packet) if packet else None
+                picture = Picture(frame, self._damage(frame), offset_s)
                 yield from self._timeline.push(picture, pts=frame.pts, duration=frame.duration)
         yield from self._timeline.flush()
         self._tally.untimed += self._timeline.untimed
@@ -170,11 +170,15 @@ class PictureReader:
         )
 
 
-def _camera_clock_us(packet: "Packet[VideoStream]") -> int | None:
-    """Producer reference time that FFmpeg derives from RTCP sender reports: int64 microseconds."""
-    if not packet.has_sidedata("prft"):
+def _camera_offset_s(packet: "Packet[VideoStream]") -> float | None:
+    """From the reference time that FFmpeg derives of RTCP sender reports: int64 microseconds.
+
+    It is the packet's: with B-frames, another picture comes out than the one that was put in.
+    """
+    if packet.pts is None or not packet.has_sidedata("prft"):
         return None
     for data in packet.iter_sidedata():
         if data.data_type == "prft":
-            return int.from_bytes(bytes(data)[:8], "little", signed=True)
+            unix_us = int.from_bytes(bytes(data)[:8], "little", signed=True)
+            return unix_us / 1e6 - float(packet.pts * packet.time_base)
     return None

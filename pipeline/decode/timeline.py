@@ -32,6 +32,8 @@ class Timeline(Generic[Item]):
     def __init__(self, time_base: Fraction, *, nominal_fps: Fraction | None) -> None:
         self.time_base = time_base
         self.untimed = 0
+        tick_ns = NS * time_base
+        self._tick = (tick_ns.numerator, tick_ns.denominator)
         self._nominal = _ticks(nominal_fps, time_base)
         self._held: _Held[Item] | None = None
         self._offset = 0
@@ -94,7 +96,7 @@ class Timeline(Generic[Item]):
     def _stamp(self, pts: int, duration: int) -> int:
         self._step = 0 if self._last is None else pts - self._last
         self._last, self._last_duration = pts, duration
-        return int(pts * NS * self.time_base)
+        return pts * self._tick[0] // self._tick[1]
 
 
 def _ticks(fps: Fraction | None, time_base: Fraction) -> int:

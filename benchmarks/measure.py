@@ -1,0 +1,81 @@
+"""What the benchmarks share: material, taking turns, and the line that is printed."""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from tempfile import gettempdir
+from threading import Event
+
+import av
+
+from pipeline.config import Config
+from pipeline.model import load
+from pipeline.records import Window
+from pipeline.run import settle, windows
+from pipeline.source import FileSource
+from pipeline.tally import Tally
+
+FOOTAGE = Path(__file__).parent.parent / ".footage" / "room.webm"
+CACHE = Path(gettempdir()) / "actionstream-benchmarks"
+
+
+def h264(width: int, height: int, *, seconds: int, fps: int = 25) -> Path:
+    """Real footage at a size, as H.264 with B-frames and GOPs of two seconds; made once."""
+    path = CACHE / f"{width}x{height}-{seconds}s.mp4"
+    if path.exists():
+        return path
+    CACHE.mkdir(exist_ok=True)
+    partial = path.with_suffix(".part")
+    number, wanted = 0, seconds * fps
+    with av.open(str(partial), "w", format="mp4") as out:
+        stream = out.add_stream("libx264", rate=fps, options={"preset": "veryfast", "g": "50"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        while number < wanted:
+            with av.open(str(FOOTAGE)) as container:
+                for frame in container.decode(video=0):
+                    if number == wanted:
+                        break
+                    scaled = frame.reformat(width=width, height=height, format="yuv420p")
+                    scaled.pts, scaled.time_base = number, Fraction(1, fps)
+                    out.mux(stream.encode(scaled))
+                    number += 1
+        out.mux(stream.encode(None))
+    partial.replace(path)
+    return path
+
+
+def windows_of(path: Path, config: Config | None = None) -> list[Window]:
+    """Every window of a file, as the default model wants them."""
+    settings = settle(config or Config(), load("default", device="cpu").spec)
+    source = FileSource(path=path, stream_id=str(path))
+    items = windows(source, settings, tally=Tally(), stop=Event())
+    return [item for item in items if isinstance(item, Window)]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def in_turn(*works: Callable[[], float], rounds: int = 5) -> list[float]:
+    """The median of what each returns, called in turn after one round that isn't counted."""
+    results: Sequence[list[float]] = [[] for _ in works]
+    for number in range(rounds + 1):
+        for work, kept in zip(works, results, strict=True):
+            value = work()
+            if number:
+                kept.append(value)
+    return [statistics.median(kept) for kept in results]
+
+
+def verdict(name: str, ratio: float, at_least: float, detail: str) -> bool:
+    """Print one line; was the promise kept?"""
+    kept = ratio >= at_least
+    print(f"{'ok  ' if kept else 'LOW '} {name}: {ratio:.2f} (at least {at_least:g}); {detail}")
+    sys.stdout.flush()
+    return kept
