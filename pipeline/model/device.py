@@ -20,8 +20,6 @@ def pick(wanted: str = "auto") -> torch.device:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
         raise ConfigError(f"no such device: {wanted!r}; want auto, cpu or cuda") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"no such device: {wanted!r}; want auto, cpu or cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device cuda was asked for, but torch finds no GPU; use auto or cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
