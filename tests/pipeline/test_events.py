@@ -152,6 +152,19 @@ def test_scores_are_smoothed_over_the_last_windows() -> None:
     )
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_smoothing_does_not_reach_into_another_session(ends: bool) -> None:
+    d = detector(smoothing_windows=3)
+    for n in range(3):
+        d.push(window(n, 0.9, of=session("a")))
+    if ends:
+        d.take(end(of=session("a")))
+    assert [e.type for e in d.push(window(0, 0.1, of=session("b")))] in ([], [EventType.END])
+    assert d.push(window(1, 0.3, of=session("b"))) == []
+    (start,) = detector(smoothing_windows=3).push(window(0, 0.75))
+    assert start.score == pytest.approx(0.75)
+
+
 def test_a_score_on_the_line_counts() -> None:
     d = detector(enter=0.7, exit=0.35)
     scores = [0.7, 0.35, 0.35, 0.3]  # 0.35 is less in float32 than in float64
