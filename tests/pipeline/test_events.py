@@ -159,10 +159,8 @@ def test_smoothing_does_not_reach_into_another_session(ends: bool) -> None:
         d.push(window(n, 0.9, of=session("a")))
     if ends:
         d.take(end(of=session("a")))
-    assert [e.type for e in d.push(window(0, 0.1, of=session("b")))] in ([], [EventType.END])
-    assert d.push(window(1, 0.3, of=session("b"))) == []
-    (start,) = detector(smoothing_windows=3).push(window(0, 0.75))
-    assert start.score == pytest.approx(0.75)
+    came = [e.type for e in d.push(window(0, 0.6, of=session("b")))]  # with a's: 0.8
+    assert came == ([] if ends else [EventType.END])
 
 
 def test_a_score_on_the_line_counts() -> None:
