@@ -35,7 +35,7 @@ def drawn(
     """RGB of a picture that shows ``number``; ``widen`` undoes pixels that aren't square."""
     width, height = size
     picture = np.full((height, width, 3), 90, np.uint8)
-    side = int(min(width / widen, height) * SHARE) // 4
+    side = int(min(width / float(widen), height) * float(SHARE)) // 4
     tall, wide = side, int(side * widen)
     bits = [number >> bit & 1 for bit in range(7, -1, -1)]
     cells = np.array([[1] * 4, bits[:4], bits[4:], [0] * 4], np.uint8)
@@ -78,7 +78,7 @@ def write_clip(
     container: str | None = None,
     muxing: dict[str, str] | None = None,
     pixel_aspect: Fraction = Fraction(1),
-    retime: Callable[[int, Packet], None] | None = None,
+    retime: "Callable[[int, Packet[VideoStream]], None] | None" = None,
 ) -> Path:
     """A clip of numbered pictures, at ``fps`` or at times of their own.
 
@@ -90,6 +90,7 @@ def write_clip(
         )
     with av.open(str(path), "w", format=container, options=muxing or {}) as output:
         stream = output.add_stream(codec, rate=Fraction(fps))
+        assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
         stream.codec_context.options = dict(options)
         stream.codec_context.sample_aspect_ratio = pixel_aspect
@@ -107,7 +108,7 @@ def _encoded(
     pictures: Iterable[NDArray[np.uint8]],
     pts_ms: Sequence[int] | None,
     pix_fmt: str,
-) -> Iterable[Packet]:
+) -> "Iterable[Packet[VideoStream]]":
     for index, rgb in enumerate(pictures):
         frame = VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=pix_fmt)
         if pts_ms is not None:
@@ -118,9 +119,9 @@ def _encoded(
     yield from stream.encode()
 
 
-def write_sound(path: Path) -> Path:
+def write_sound(path: Path, *, muxing: dict[str, str] | None = None) -> Path:
     """A file with a second of silence and no picture."""
-    with av.open(str(path), "w") as output:
+    with av.open(str(path), "w", options=muxing or {}) as output:
         stream = output.add_stream("aac", rate=44100)
         frame = av.AudioFrame.from_ndarray(np.zeros((2, 44100), np.float32), "fltp", "stereo")
         frame.sample_rate = 44100

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from pipeline.config import MAX_PIXELS, GridSpec, PictureSpec, WindowSpec
-from pipeline.decode import Decoder
+from pipeline.decode import Decoder, PacketFeed
 from pipeline.errors import SourceError
 from pipeline.records import Sample, SessionEnd, Window
 from pipeline.source import Feed, FileSource
@@ -45,7 +45,7 @@ def view(
     max_pixels: int = MAX_PIXELS,
     frames: int = 8,
     hop: int = 4,
-    through: Callable[[Feed], Feed] = lambda feed: feed,
+    through: Callable[[Feed], PacketFeed] = lambda feed: feed,
 ) -> View:
     """Decode a file to its end; ``through`` may meddle with its packets."""
     seen = View()
@@ -56,7 +56,7 @@ def view(
                 through(feed),
                 stream_id="clip",
                 session_id="whole",
-                grid=GridSpec(sample_fps=sample_fps, max_gap_s=max_gap_s),
+                grid=GridSpec(sample_fps=Fraction(sample_fps), max_gap_s=max_gap_s),
                 picture=PictureSpec(size_px=SIZE_PX, short_side_px=SIZE_PX, max_pixels=max_pixels),
                 hop=hop,
                 tally=seen.tally,

@@ -63,7 +63,7 @@ class ProgressBars:
     def __init__(self) -> None:
         self._console = Console(stderr=True)
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # a name may hold [brackets]
             BarColumn(),
             _Position(),
             console=self._console,
@@ -103,7 +103,7 @@ def summary(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         tally = outcome.tally
         counts = (tally.pictures, tally.sampled, tally.scored, tally.events)
-        table.add_row(outcome.stream_id, *map(str, counts), ", ".join(_notes(outcome)))
+        table.add_row(Text(outcome.stream_id), *map(str, counts), ", ".join(_notes(outcome)))
     Console(stderr=True).print(table)
     for outcome in outcomes:
         if outcome.error is not None:

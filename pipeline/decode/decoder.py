@@ -5,6 +5,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
 from pipeline.config import GridSpec, PictureSpec
 from pipeline.decode.grid import Grid
 from pipeline.decode.pictures import PacketFeed, Picture, PictureReader
@@ -115,9 +120,7 @@ class Decoder:
         self._tally.points += len(ordinals)
         self._tally.repeated += len(ordinals) - 1
         arrived_s = self._now()
-        high, low = self._scaler.scale(
-            picture.frame, pixel_aspect=self._feed.stream.sample_aspect_ratio or Fraction(1)
-        )
+        high, low = self._small(picture.frame)
         time_of_day = self._time_of_day(picture, pts_ns, arrived_s)
         for ordinal in ordinals:
             yield Sample(
@@ -132,6 +135,16 @@ class Decoder:
                 time_of_day=time_of_day,
                 arrived_s=arrived_s,
             )
+
+    def _small(self, frame: VideoFrame) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        aspect = self._feed.stream.sample_aspect_ratio or Fraction(1)
+        try:
+            return self._scaler.scale(frame, pixel_aspect=aspect)
+        except av.FFmpegError:
+            raise NotAVideo(
+                f"{self._feed.shown}: its pictures ({frame.width}x{frame.height}, "
+                f"{frame.format.name}) can't be scaled; convert it to H.264"
+            ) from None
 
     def _time_of_day(self, picture: Picture, pts_ns: int, arrived_s: float) -> TimeOfDay:
         """Fixed at a session's first picture; a sender report from the camera replaces it."""

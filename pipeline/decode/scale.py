@@ -8,6 +8,7 @@ long. Rotation is turned upright last.
 """
 
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -19,6 +20,10 @@ from pipeline.records import read_only
 
 SHRINK = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
 CONVERT = Interpolation.POINT | Interpolation.ACCURATE_RND
+UNSPECIFIED = 2  # H.273: "image characteristics are unknown"
+COLOURS = frozenset({0, 1, UNSPECIFIED, 4, 5, 6, 7, 9})  # H.273 matrices that swscale converts
+RANGES = frozenset({0, 1, 2})
+MAX_ASPECT = 16  # of a pixel; beyond is damage, and would ask for a picture of any size
 BETWEEN = "yuv444p"  # chroma at full size, so that converting it needs no second scaling
 
 
@@ -37,6 +42,10 @@ class Scaler:
 
         ``pixel_aspect`` is the width of a pixel over its height.
         """
+        if frame.colorspace not in COLOURS:  # a wrong tint is better than no picture
+            frame.colorspace = UNSPECIFIED
+        if frame.color_range not in RANGES:
+            frame.color_range = 0
         size = self._spec.size_px
         width, height = fit(
             frame.width, frame.height, pixel_aspect=pixel_aspect, short=self._spec.short_side_px
@@ -54,8 +63,11 @@ class Scaler:
         return read_only(high), read_only(halve(high))
 
 
+@lru_cache(maxsize=16)  # asked for each sample, new for each size
 def fit(width: int, height: int, *, pixel_aspect: Fraction, short: int) -> tuple[int, int]:
     """Width and height, with square pixels, whose smaller one is ``short``."""
+    if not 1 / MAX_ASPECT <= pixel_aspect <= MAX_ASPECT:
+        pixel_aspect = Fraction(1)
     shown_width = width * pixel_aspect
     if shown_width < height:
         return short, max(short, round(short * height / shown_width))

@@ -59,8 +59,8 @@ class Feed:
         if not isinstance(video, VideoStream):
             sound = bool(self._container.streams.audio)
             self._container.close()
-            what = "only sound, and no video" if sound else "no video stream; is the file whole?"
-            raise NotAVideo(f"{shown}: holds {what}; give a file with video")
+            what = "only sound; give a file with video" if sound else "no video; is the file whole?"
+            raise NotAVideo(f"{shown}: holds {what}")
         if video.codec_context is None:  # whatever PyAV's types say
             self._container.close()
             raise NotAVideo(f"{shown}: there is no decoder for its codec; convert it to H.264")
@@ -117,6 +117,9 @@ class Feed:
                 packet = next(demuxed)
             except StopIteration:
                 return
+            except IndexError:  # PyAV, at a packet of a stream that appeared after the opening
+                demuxed = self._container.demux(self.stream)
+                continue
             except (av.FFmpegError, OSError) as error:
                 if self.kind == "file":
                     return

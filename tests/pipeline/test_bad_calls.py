@@ -12,13 +12,14 @@ from tests.clips import write_clip
 
 
 def test_the_command_reports_bad_files_and_writes_the_events_of_the_others(tmp_path: Path) -> None:
-    for name in ("a.mp4", "z.mp4"):
+    (tmp_path / "[").mkdir()  # "[/z]" is what rich calls a closing tag
+    for name in ("a.mp4", "[/z].mp4"):
         write_clip(tmp_path / name, count=100)
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "text.mp4").write_bytes(b"Dear diary,\n" * 500)
     config = tmp_path / "config.yaml"
     config.write_text("events: {enter: 0, exit: 0}\n")
-    names = ["a.mp4", "empty.mp4", "text.mp4", "no.mp4", "z.mp4"]
+    names = ["a.mp4", "empty.mp4", "text.mp4", "no.mp4", "[/z].mp4"]
     command = ["analyze", *names, "--jsonl", "-", "--config", str(config)]
     done = subprocess.run(
         [sys.executable, "-c", "from actors.cli import main; main()", *command],
@@ -35,8 +36,9 @@ def test_the_command_reports_bad_files_and_writes_the_events_of_the_others(tmp_p
     assert len(complaints) == 3, done.stderr
     for name, complaint in zip(names[1:4], complaints, strict=True):
         assert complaint.startswith(f"actionstream: {name}: ")
+    assert "[/z].mp4" in done.stderr
     events = [from_json(line) for line in done.stdout.splitlines()]
-    assert {event.stream_id for event in events} == {"a.mp4", "z.mp4"}
+    assert {event.stream_id for event in events} == {"a.mp4", "[/z].mp4"}
 
 
 CALLS = {

@@ -1,12 +1,15 @@
 """Strange but sound video: the right pictures at the right grid points, upright, at any format."""
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from av.packet import Packet
+from av.video.stream import VideoStream
 
 from pipeline.records import NS
 from pipeline.source import Feed
@@ -187,19 +190,16 @@ def test_a_change_of_size_ends_the_session(tmp_path: Path) -> None:
         assert window.pts_ns_T[-1] < change_ns or window.pts_ns_T[0] >= change_ns
 
 
-class _Meddling:
+class _Forgetful(Feed):
     """A feed whose packets have lost some of their times."""
 
-    def __init__(self, feed: Feed, without: Callable[[int], bool]) -> None:
-        self._feed = feed
+    def __init__(self, feed: Feed, without: range) -> None:
+        self.__dict__ = feed.__dict__
         self._without = without
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._feed, name)
-
-    def packets(self):  # type: ignore[no-untyped-def]
-        for place, packet in enumerate(self._feed.packets()):
-            if self._without(place):
+    def packets(self) -> "Iterator[Packet[VideoStream]]":
+        for place, packet in enumerate(super().packets()):
+            if place in self._without:
                 packet.pts = None
             yield packet
 
@@ -207,14 +207,15 @@ class _Meddling:
 @pytest.mark.parametrize("without", [range(50), range(1), range(1, 50), range(7, 50, 3)])
 def test_missing_times_are_derived_from_the_neighbours(without: range, tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mp4")
-    seen = view(path, through=lambda feed: _Meddling(feed, without.__contains__))
+    seen = view(path, through=lambda feed: _Forgetful(feed, without))
     assert seen.numbers == due(25)
     assert seen.tally.untimed == len(without)
 
 
 def test_pictures_that_come_late_are_dropped_and_counted(tmp_path: Path) -> None:
-    def shuffle(place: int, packet: object) -> None:
-        packet.pts = packet.dts + (3 if place % 10 == 5 else 0)  # type: ignore[attr-defined]
+    def shuffle(place: int, packet: "Packet[VideoStream]") -> None:
+        assert packet.dts is not None
+        packet.pts = packet.dts + (3 if place % 10 == 5 else 0)
 
     # picture  … 4 5 6 7 8 9 …     5 says it is 8: 6 and 7 come late, 8 at the same time
     seen = view(write_clip(tmp_path / "clip.mkv", retime=shuffle))
@@ -222,6 +223,30 @@ def test_pictures_that_come_late_are_dropped_and_counted(tmp_path: Path) -> None
     assert seen.reasons == ["end"]
     times = [sample.pts_ns for sample in seen.samples]
     assert times == sorted(times)
+
+
+@pytest.mark.parametrize("matrix", ["GBR", "YCgCo", "ICtCp", "bt2020c", "smpte170m"])
+def test_any_colour_matrix_gives_a_picture(matrix: str, tmp_path: Path) -> None:
+    said = f":colormatrix={matrix}"
+    options = STEADY | {"x264-params": STEADY["x264-params"] + said}
+    seen = view(write_clip(tmp_path / "clip.mp4", pix_fmt="yuv444p", options=options))
+    assert seen.error is None
+    if matrix != "GBR":  # whose planes are others, so that no number can be read
+        assert seen.numbers == due(25)
+
+
+@pytest.mark.parametrize("pixel_aspect", [Fraction(1, 40_000), Fraction(40_000)])
+def test_pixels_of_an_impossible_shape_are_taken_for_square(
+    pixel_aspect: Fraction, tmp_path: Path
+) -> None:
+    path = write_clip(tmp_path / "clip.mp4", pixel_aspect=Fraction(4, 3))
+    at = path.read_bytes().index(b"pasp") + 4
+    data = bytearray(path.read_bytes())
+    data[at : at + 8] = struct.pack(">II", pixel_aspect.numerator, pixel_aspect.denominator)
+    path.write_bytes(data)
+    seen = view(path)
+    assert seen.error is None
+    assert len(seen.samples) == 16
 
 
 def test_an_unreadable_number_is_noticed() -> None:

@@ -14,7 +14,14 @@ from pipeline.errors import (
     SourceUnauthorized,
 )
 from pipeline.source import FileSource, find_files
-from tests.clips import write_clip, write_sound
+from tests.clips import joined, write_clip, write_sound
+
+SECOND_PROGRAM = {
+    "tables_version": "1",
+    "mpegts_service_id": "5",
+    "mpegts_start_pid": "300",
+    "mpegts_pmt_start_pid": "4000",
+}
 
 
 def names(sources: list[FileSource]) -> list[str]:
@@ -92,6 +99,15 @@ def test_refusals_say_what_is_wrong(archive: Path) -> None:
 
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     assert "only sound" in str(refusal(write_sound(tmp_path / "sound.mp4")))
+
+
+def test_a_stream_that_appears_late_does_no_harm(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.ts", count=300)
+    sound = write_sound(tmp_path / "sound.ts", muxing=SECOND_PROGRAM)
+    glued = joined(tmp_path / "glued.ts", path, sound, path)
+    [source] = find_files([str(glued)])
+    with source.open() as feed:
+        assert sum(packet.size > 0 for packet in feed.packets()) == 600
 
 
 def test_an_unknown_codec_is_named_as_the_trouble(tmp_path: Path) -> None:
