@@ -81,8 +81,9 @@ class Feed:
         if stream.duration is not None and stream.time_base is not None:
             start = 0 if from_zero else stream.start_time or 0
             return (stream.duration + start) * stream.time_base
-        if container.duration is None:
-            return None
+        tagged = _tagged_end(stream.metadata.get("DURATION", "")) if from_zero else None
+        if tagged or container.duration is None:
+            return tagged
         start = 0 if from_zero else container.start_time or 0
         end = Fraction(container.duration + start, av.time_base)
         return end if len(container.streams) == 1 else end - SOUND_OUTLASTS_S
@@ -138,6 +139,14 @@ class Feed:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _tagged_end(tag: str) -> Fraction | None:
+    """Matroska's tag, written per stream: 00:00:12.732000000 -> 12.732 s."""
+    with suppress(ValueError, ZeroDivisionError):
+        hours, minutes, seconds = map(Fraction, tag.split(":"))
+        return 3600 * hours + 60 * minutes + seconds
+    return None
 
 
 def _translate(

@@ -170,3 +170,14 @@ def test_names_that_are_no_text_are_opened_and_shown_escaped(tmp_path: Path) -> 
         assert feed.promised_pictures == 50
     [named] = find_files([str(path)], name=os.fsdecode(b"d\xff"))
     assert named.stream_id == r"d\xff"
+
+
+@pytest.mark.parametrize("tag", ["", "soon", "1:2", "1/0:0:0", "nan:0:0"])
+def test_a_duration_that_is_none_is_not_believed(tag: str, tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.mkv")
+    stated = b"00:00:02.000000000"
+    assert stated in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(stated, tag.encode().ljust(len(stated), b"\0")))
+    [source] = find_files([str(path)])
+    with source.open() as feed:
+        assert feed.promised_end == 2  # the container says so as well
