@@ -22,6 +22,8 @@ from pipeline.errors import ConfigError
 NAMESPACE = "actionstream"
 LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT_S = 5.0
+STORE_BYTES = 1 << 30  # hundreds of windows; two per stream are on their way
+INLINE_BYTES = 1_000_000  # windows of small networks travel inside the call
 
 
 def run_name() -> str:
@@ -59,6 +61,8 @@ def _start_local() -> None:
             namespace=NAMESPACE,
             include_dashboard=False,
             _node_ip_address=LOOPBACK,
+            object_store_memory=STORE_BYTES,
+            _system_config={"max_direct_call_object_size": INLINE_BYTES},
             log_to_driver=False,
             logging_level=logging.ERROR,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from pipeline.broker import open_broker
@@ -38,12 +39,12 @@ class Publisher:
             )
             self._status = StatusLog(broker.client, redis.prefix, patience=patience)
 
-    def publish(self, stream_id: str, answer: Scores | SessionEnd) -> int:
-        """Write what this answer means; how many events that was."""
+    def publish(self, stream_id: str, answers: Sequence[Scores | SessionEnd]) -> int:
+        """Write what these answers mean, in order; how many events that was."""
         detector = self._detectors.get(stream_id)
         if detector is None:
             detector = self._detectors[stream_id] = Detector(self._spec, self._origin)
-        events = detector.take(answer)
+        events = [event for answer in answers for event in detector.take(answer)]
         if events and self._sink is not None:
             self._sink.write(events)
         if self._keep:

@@ -27,6 +27,7 @@ from actors.recognizer import Recognizer
 from pipeline.config import Config, RedisConfig, Settings
 from pipeline.errors import ActionstreamError, SinkError, SourceError
 from pipeline.events import Origin
+from pipeline.lane import UNANSWERED
 from pipeline.records import ActionEvent
 from pipeline.run import Outcome, usable_cpus
 from pipeline.source import Source
@@ -34,8 +35,10 @@ from pipeline.tally import Tally
 
 POLL_S = 0.2
 START_TIMEOUT_S = 120  # a recognizer imports torch and loads its weights: 10 s on a busy machine
+SPARE_CALLS = 4  # to a recognizer, beside the windows that every stream may have there
 ANSWER_TIMEOUT_S = 30  # a camera's state is a copy of counters; longer means that it hangs
 MAX_ATTEMPTS = 3
+FILES_PER_CAMERA = 2  # one decodes while the other waits for its windows; larger batches, too
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,9 +74,10 @@ class Supervisor:
         self._origin = origin
         self._redis = redis
         self._name = name
+        self._streams = len(sources)
         live = sum(source.kind == "live" for source in sources)
         self._cameras_wanted = max(1, min(len(sources), usable_cpus()))
-        self._files_per_camera = 1
+        self._files_per_camera = FILES_PER_CAMERA
         self._recognizers = [
             self.name_of(f"recognizer-{n}") for n in range(config.recognizer.count)
         ]
@@ -125,18 +129,28 @@ class Supervisor:
         Raises:
             SinkError: events can't be written.
         """
-        while not stop.is_set() and self.step():
-            stop.wait(POLL_S)
+        while self.busy and not stop.wait(POLL_S):
+            self.step()
         if stop.is_set():
             self.drain()
         return self.outcomes
 
-    def step(self) -> bool:
-        """Look at every actor once, and do what is due; False when nothing is left to do."""
+    def run_to_end(self, every_s: float = POLL_S) -> list[Outcome]:
+        """Work until every source has ended.
+
+        Raises:
+            SinkError: events can't be written.
+        """
+        while self.busy:
+            self.step()
+            time.sleep(every_s)
+        return self.outcomes
+
+    def step(self) -> None:
+        """Look at every actor once, and do what is due."""
         for camera in list(self._cameras):
             self._assign(camera)
             self._look_at(camera)
-        return self.busy
 
     @property
     def busy(self) -> bool:
@@ -197,7 +211,7 @@ class Supervisor:
             num_gpus=min(1, gpus / len(self._recognizers)) if wants_gpu else 0,
             max_restarts=-1,
             max_task_retries=-1,
-            max_concurrency=1000,  # windows wait in the batcher; each stream holds two at most
+            max_concurrency=UNANSWERED * self._streams + SPARE_CALLS,
         ).remote(self._config.model, self._config.recognizer)
 
     def _start_publisher(self) -> None:

@@ -1,6 +1,8 @@
 """Pictures per second through source + decode + window, over a bare decode loop."""
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -38,6 +40,11 @@ def ours(path: Path) -> int:
     return tally.pictures
 
 
+def rate(reader: Callable[[Path], int], path: Path, pictures: int) -> float:
+    """Pictures per second."""
+    return pictures / seconds(lambda: reader(path))
+
+
 def main() -> bool:
     """Measure each size; were all promises kept?"""
     kept = []
@@ -46,8 +53,7 @@ def main() -> bool:
         pictures = bare(path)
         assert pictures == ours(path)
         rate_ours, rate_bare = in_turn(
-            lambda path=path: pictures / seconds(lambda: ours(path)),
-            lambda path=path: pictures / seconds(lambda: bare(path)),
+            partial(rate, ours, path, pictures), partial(rate, bare, path, pictures)
         )
         detail = f"{rate_ours:.0f} of {rate_bare:.0f} pictures/s"
         kept.append(verdict(f"decode {width}x{height}", rate_ours / rate_bare, at_least, detail))

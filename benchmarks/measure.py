@@ -12,7 +12,7 @@ from threading import Event
 import av
 
 from pipeline.config import Config
-from pipeline.model import load
+from pipeline.model import load_from
 from pipeline.records import Window
 from pipeline.run import settle, windows
 from pipeline.source import FileSource
@@ -48,8 +48,9 @@ def h264(width: int, height: int, *, seconds: int, fps: int = 25) -> Path:
 
 
 def windows_of(path: Path, config: Config | None = None) -> list[Window]:
-    """Every window of a file, as the default model wants them."""
-    settings = settle(config or Config(), load("default", device="cpu").spec)
+    """Every window of a file, as the config's model wants them."""
+    config = config or Config()
+    settings = settle(config, load_from(config.model).spec)
     source = FileSource(path=path, stream_id=str(path))
     items = windows(source, settings, tally=Tally(), stop=Event())
     return [item for item in items if isinstance(item, Window)]

@@ -116,9 +116,7 @@ def test_whatever_the_times_points_are_filled_in_order_by_the_first_picture_due(
         previous_ns = time_ns
 
 
-@given(
-    st.lists(st.integers(1, 1400 * MS), min_size=2, max_size=80), rates, st.integers(0, 79)
-)
+@given(st.lists(st.integers(1, 1400 * MS), min_size=2, max_size=80), rates, st.integers(0, 79))
 def test_any_part_of_a_file_fills_the_points_of_the_whole(
     deltas: list[int], rate: Fraction, cut: int
 ) -> None:
