@@ -144,3 +144,5 @@ class Camera:
                 together = []
             if ahead is not None:
                 state.tally.events += ray.get(ahead)
+            if together:
+                state.tally.events += ray.get(publisher.publish.remote(source.stream_id, together))

@@ -1,6 +1,6 @@
 """Make the default model that comes along until there is a trained one.
 
-    python deploy/make_placeholder.py [FOOTAGE [OUT]]      see pipeline.model.placeholder
+python deploy/make_placeholder.py [FOOTAGE [OUT]]      see pipeline.model.placeholder
 """
 
 import sys
@@ -16,7 +16,9 @@ from pipeline.source import find_files
 from pipeline.tally import Tally
 
 
-def main(footage: str = ".footage/room.webm", out: str = "pipeline/model/default.safetensors") -> None:
+def main(
+    footage: str = ".footage/room.webm", out: str = "pipeline/model/default.safetensors"
+) -> None:
     """Fit the classifier to every window of the demo's clip."""
     settings = settle(Config(), placeholder_spec())
     made = [

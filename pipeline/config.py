@@ -204,8 +204,9 @@ class RecognizerConfig(_Frozen):
     """How windows are batched, and what of the machine the network may use."""
 
     batch_size: int = Field(default=8, ge=1)
-    batch_timeout_ms: NotNegative = 0.0
-    """How long a batch waits for company once its first window is there."""
+    batch_timeout_ms: NotNegative | None = None
+    """How long a batch waits for company once its first window is there; by default not at all
+    for cameras, and a little where many files are worked on at once."""
     workers: int | None = Field(default=None, ge=1)
     """Batches computed side by side; by default one per CPU core, or one on a GPU."""
     threads: int = Field(default=1, ge=1)

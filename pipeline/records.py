@@ -36,7 +36,7 @@ class Flag(StrEnum):
     GAP = "gap"
     """The session ended under the event: what came next is unknown."""
     CORRUPT = "corrupt"
-    """The decoder concealed damage in at least one picture."""
+    """The decoder concealed damage in at least one picture, or in one that it builds on."""
     TRUNCATED = "truncated"
     """The file holds fewer pictures than its header promises."""
     PARTIAL = "partial"

@@ -308,7 +308,7 @@ def batcher_for(recognizer: Recognizer, config: RecognizerConfig) -> Batcher:
     return Batcher(
         recognizer.scores,
         batch_size=config.batch_size,
-        timeout_s=config.batch_timeout_ms / 1000,
+        timeout_s=(config.batch_timeout_ms or 0) / 1000,
         workers=workers,
     )
 

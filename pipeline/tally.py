@@ -23,7 +23,7 @@ class Tally:
     skipped: int = 0
     """Pictures between two grid points."""
     dropped: Counter[str] = field(default_factory=Counter)
-    """Pictures that broke a rule, by reason: late."""
+    """Pictures that broke a rule, by reason: late; single (all that a file holds)."""
     points: int = 0
     """Grid points filled."""
     repeated: int = 0
@@ -31,7 +31,7 @@ class Tally:
     untimed: int = 0
     """Pictures whose time had to be derived from their neighbours."""
     corrupt: int = 0
-    """Pictures in which the decoder concealed damage."""
+    """Pictures in which the decoder concealed damage, and those after them up to a key frame."""
     damaged_packets: int = 0
     """Packets that the decoder refused."""
     truncated: bool = False
