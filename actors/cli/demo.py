@@ -34,12 +34,12 @@ def demo(
         raise ConfigError(f"{video}: no such video; run make footage, or name one of your own")
     config = Config()
     recognizer = load_from(config.model)
-    out = Console()
+    out = Console(soft_wrap=True, highlight=False)
     with TemporaryDirectory(prefix="actionstream-") as state:
         redis = RedisConfig(state_dir=Path(state))
         with open_broker(redis) as broker:
             out.print(f"A private Redis is up: {broker.how_to_connect}")
-            out.print(f"Analysing {video} with {recognizer.spec.name}", highlight=False)
+            out.print(f"Analysing {video} with {recognizer.spec.name}")
             if "mean nothing" in recognizer.spec.provenance.get("training", ""):
                 out.print(
                     "This model is a placeholder with random weights: its events are real, "
@@ -72,9 +72,10 @@ def demo(
             if errors:
                 raise errors[0]
             out.print(f"{seen} events received from Redis.")
-            entry = broker.client.xrange("actionstream:events", count=1)
-            if entry:
-                out.print("The first entry, as stored:", entry[0])
+            for number, entry in broker.client.xrange("actionstream:events", count=1):
+                out.print(f"The first of them, as stored in Redis (entry {number}):")
+                for name, value in entry.items():
+                    out.print(f"  {name:<14} {value}", markup=False)
     summary(outcomes)
     if seen == 0:
         complain("no event came; another video may show more")

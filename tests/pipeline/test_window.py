@@ -176,5 +176,5 @@ def test_every_sampled_picture_is_in_the_windows_it_should_be_in(
         held = {k for w in windows for k in range(w.span.first_ordinal, w.span.last_ordinal + 1)}
         assert held == set(range(begins, points.stop))
         whole = [w.span.first_ordinal for w in windows if Flag.PARTIAL not in w.span.flags]
-        assert whole == [k for k in range(begins, points.stop - frames + 1, hop)]
+        assert whole == list(range(begins, points.stop - frames + 1, hop))
         assert len(windows) - len(whole) <= 1
