@@ -150,7 +150,8 @@ class Settings(_Frozen):
 
     def digest(self) -> str:
         """Hash of everything that decides which events a video gives, in 16 hex digits."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        deciding = self.model_dump(mode="json", exclude={"picture": {"max_pixels"}})
+        text = json.dumps(deciding, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -262,6 +263,14 @@ class Config(_Frozen):
     decode: DecodeConfig = DecodeConfig()
     redis: RedisConfig = RedisConfig()
     cameras: tuple[CameraConfig, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections_are_defaults(cls, document: object) -> object:
+        """``events:`` with nothing but comments below it is None in YAML."""
+        if isinstance(document, dict):
+            return {name: value for name, value in document.items() if value is not None}
+        return document
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "Config":

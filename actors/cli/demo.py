@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.console import Console
 
 from actors.cli.show import complain, event_line, summary
-from pipeline.broker import open_broker
+from pipeline.broker import Broker, open_broker
 from pipeline.config import Config, RedisConfig
-from pipeline.errors import ActionstreamError, ConfigError
-from pipeline.model import load_from
-from pipeline.run import run
+from pipeline.errors import ConfigError
+from pipeline.model import Recognizer, load_from
+from pipeline.run import Outcome, run
 from pipeline.sink import RedisSink
 from pipeline.source import find_files
 from pipeline.subscribe import Patience, follow
+from pipeline.wire import events_key
 
 FOOTAGE = Path(".footage/room.webm")
-SETTLED_S = 1.0  # nothing new for this long after the end of the video: all of it was read
+CATCH_UP_S = 1.0  # the reader asks Redis ten times a second
 
 
 def demo(
@@ -32,58 +34,69 @@ def demo(
     """Analyse a real video and print its events as a subscriber receives them from Redis."""
     if not video.exists():
         raise ConfigError(f"{video}: no such video; run make footage, or name one of your own")
-    config = Config()
-    recognizer = load_from(config.model)
+    recognizer = load_from(Config().model)
     out = Console(soft_wrap=True, highlight=False)
-    with TemporaryDirectory(prefix="actionstream-") as state:
-        redis = RedisConfig(state_dir=Path(state))
-        with open_broker(redis) as broker:
-            out.print(f"A private Redis is up: {broker.how_to_connect}")
-            out.print(f"Analysing {video} with {recognizer.spec.name}")
-            if "mean nothing" in recognizer.spec.provenance.get("training", ""):
-                out.print(
-                    "This model is a placeholder with random weights: its events are real, "
-                    "its labels mean nothing yet.",
-                    style="yellow",
-                )
-            outcomes = []
-            errors: list[ActionstreamError] = []
-
-            def work() -> None:
-                try:
-                    sink = RedisSink(broker.client)
-                    outcomes.extend(run(find_files([str(video)]), recognizer, config, sink))
-                except ActionstreamError as error:
-                    errors.append(error)
-                finally:
-                    ended.set()
-
-            ended = Event()
-            worker = Thread(target=work, name="run")
-            patience = Patience()
-            events = follow(broker.client, start="0", block_s=0.1, patience=patience)
-            worker.start()
-            Thread(target=_stop_after, args=(ended, patience.stop), daemon=True).start()
-            seen = 0
-            for event in events:
-                out.print(event_line(event))
-                seen += 1
-            worker.join()
-            if errors:
-                raise errors[0]
-            out.print(f"{seen} events received from Redis.")
-            for number, entry in broker.client.xrange("actionstream:events", count=1):
-                out.print(f"The first of them, as stored in Redis (entry {number}):")
-                for name, value in entry.items():
-                    out.print(f"  {name:<14} {value}", markup=False)
+    with (
+        TemporaryDirectory(prefix="actionstream-") as state,
+        open_broker(RedisConfig(state_dir=Path(state))) as broker,
+    ):
+        out.print(f"A private Redis is up: {broker.how_to_connect}")
+        out.print(f"Analysing {video} with {recognizer.spec.name}", markup=False)
+        _warn_of_placeholder(recognizer, out)
+        outcomes = _analysed(video, recognizer, broker, out)
+        _show_entry(broker, out)
     summary(outcomes)
-    if seen == 0:
-        complain("no event came; another video may show more")
     return 1 if any(outcome.error for outcome in outcomes) else 0
 
 
-def _stop_after(ended: Event, stop: Event) -> None:
-    """Let the reader catch up once the video has ended."""
-    ended.wait()
-    stop.wait(SETTLED_S)
+def _warn_of_placeholder(recognizer: Recognizer, out: Console) -> None:
+    if "mean nothing" in recognizer.spec.provenance.get("training", ""):
+        out.print(
+            "This model is a placeholder with random weights: its events are real, its labels "
+            "mean nothing yet.",
+            style="yellow",
+        )
+
+
+def _analysed(video: Path, recognizer: Recognizer, broker: Broker, out: Console) -> list[Outcome]:
+    """Run in one thread, read what comes out of Redis in this one."""
+    reading = Patience()
+    events = follow(broker.client, start="0", block_s=0.1, patience=reading)
+    outcomes: list[Outcome] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        sink = RedisSink(broker.client)
+        outcomes.extend(run(find_files([str(video)]), recognizer, Config(), sink))
+
+    worker = Thread(target=_then_stop, args=(work, errors, reading.stop), name="run")
+    worker.start()
+    seen = 0
+    for event in events:
+        out.print(event_line(event))
+        seen += 1
+    worker.join()
+    if errors:
+        raise errors[0]
+    out.print(f"{seen} events received from Redis.")
+    if not seen:
+        complain("no event came; another video may show more")
+    return outcomes
+
+
+def _then_stop(work: Callable[[], None], errors: list[BaseException], stop: Event) -> None:
+    """Work, let the reader catch up, and stop it, whatever happens."""
+    try:
+        work()
+    except BaseException as error:  # noqa: BLE001 - raised again by the thread that reads
+        errors.append(error)
+    stop.wait(CATCH_UP_S)
     stop.set()
+
+
+def _show_entry(broker: Broker, out: Console) -> None:
+    entries = cast("list[tuple[str, dict[str, str]]]", broker.client.xrange(events_key(), count=1))
+    for number, entry in entries:
+        out.print(f"The first of them, as stored in Redis (entry {number}):")
+        for name, value in entry.items():
+            out.print(f"  {name:<14} {value}", markup=False)

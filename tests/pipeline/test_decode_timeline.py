@@ -1,5 +1,6 @@
 """Presentation times, made whole."""
 
+import itertools
 from fractions import Fraction
 
 from hypothesis import given
@@ -7,7 +8,6 @@ from hypothesis import strategies as st
 
 from pipeline.decode import Timeline
 from pipeline.records import NS
-import itertools
 
 TB90 = Fraction(1, 90_000)
 
