@@ -1,0 +1,117 @@
+"""The commands as a user runs them: in processes of their own, against real parts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.footage import clip
+from tests.rtsp import RtspServer, dead_port, transcode
+
+ROOM = str(clip("room.webm"))
+pytestmark = pytest.mark.timeout(180)
+
+Command = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Command:
+    """Start a command with a state folder of its own."""
+    environment = os.environ | {"XDG_STATE_HOME": str(tmp_path), "GATE_PASSWORD": "p@ss word"}
+
+    def started(*arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", "from actors.cli import main; main()", *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return started
+
+
+def finished(child: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
+    out, errors = child.communicate(timeout=120)
+    assert child.returncode == code, errors
+    assert "Traceback" not in errors
+    return out, errors
+
+
+def test_the_demo_prints_events_that_came_through_redis(start: Command) -> None:
+    out, _ = finished(start("demo", ROOM))
+    assert "labels mean nothing" in out
+    assert out.count("  start  ") == out.count("  end    ") > 2
+    assert "events received from Redis" in out
+    assert '"schema_version' not in out
+    assert "schema_version" in out
+
+
+def test_what_analyze_writes_events_and_status_find_again(start: Command) -> None:
+    finished(start("analyze", ROOM, "--name", "room"))
+    out, _ = finished(start("events", "--from-start", "--no-follow", "--json"))
+    events = [json.loads(line) for line in out.splitlines()]
+    assert {event["stream_id"] for event in events} == {"room"}
+    assert {event["type"] for event in events} == {"start", "end"}
+    label = events[0]["label"]
+    out, _ = finished(start("events", "--from-start", "--no-follow", "--label", label))
+    assert len(out.splitlines()) == sum(event["label"] == label for event in events)
+    out, _ = finished(start("status"))
+    assert f"{len(events)} events kept" in out
+    assert "ended" in out
+
+
+def test_a_rerun_gives_the_same_lines_and_ray_gives_them_too(start: Command) -> None:
+    once, _ = finished(start("analyze", ROOM, "--jsonl", "-"))
+    again, _ = finished(start("analyze", ROOM, "--jsonl", "-"))
+    on_ray, _ = finished(start("analyze", ROOM, "--jsonl", "-", "--ray"))
+    assert identities(once) == identities(again) == identities(on_ray) != []
+
+
+def identities(lines: str) -> list[tuple[object, ...]]:
+    names = ("event_id", "seq", "type", "label", "start_pts_s", "end_pts_s", "first_window")
+    return [tuple(json.loads(line)[name] for name in names) for line in lines.splitlines()]
+
+
+def test_cameras_run_until_sigterm_and_leave_nothing_open(
+    start: Command, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    video = tmp_path / "v.mp4"
+    transcode(clip("room.webm"), video, codec="libx264", seconds=4)
+    with RtspServer({"gate@loop": video}, login="admin:p@ss word") as server:
+        config = tmp_path / "cameras.yaml"
+        config.write_text(
+            f"""
+            cameras:
+              - {{name: gate, url: "{server.url("gate@loop")}",
+                  username: admin, password_env: GATE_PASSWORD}}
+              - {{name: down, url: "rtsp://u:hunter2@127.0.0.1:{dead_port()}/x"}}
+            """
+        )
+        running = start("run", str(config))
+        try:
+            wait_until(lambda: len(events_of(start)) > 2, "events of the camera", timeout_s=60)
+            status, _ = finished(start("status"))
+        finally:
+            running.send_signal(signal.SIGTERM)
+        _, errors = finished(running)
+    rows = {line.split()[0]: line for line in status.splitlines() if line.strip()}
+    assert "streaming" in rows["gate"]
+    assert "backoff" in rows["down"]
+    assert "hunter2" not in status + errors
+    assert "p@ss" not in status + errors
+    events = events_of(start)
+    ended = {event["event_id"] for event in events if event["type"] == "end"}
+    assert ended == {event["event_id"] for event in events}
+    assert {event["source_kind"] for event in events} == {"live"}
+    assert all(0 < event["latency_ms"] < 5000 for event in events)
+
+
+def events_of(start: Command) -> list[dict[str, object]]:
+    out, _ = finished(start("events", "--from-start", "--no-follow", "--json"))
+    return [json.loads(line) for line in out.splitlines()]
