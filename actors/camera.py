@@ -17,8 +17,9 @@ from ray.actor import ActorHandle
 from pipeline.config import DecodeConfig, Settings
 from pipeline.errors import SinkError, SourceError
 from pipeline.records import Scores, SessionEnd, SourceKind, Window
-from pipeline.run import Report, answers
+from pipeline.run import answers
 from pipeline.source import Source
+from pipeline.stream import Report
 from pipeline.tally import Tally
 
 PER_CALL: dict[SourceKind, int] = {"live": 1, "file": 8}

@@ -11,8 +11,9 @@ import av
 from benchmarks.measure import h264, in_turn, seconds, verdict
 from pipeline.config import Config
 from pipeline.model import load
-from pipeline.run import settle, windows
+from pipeline.run import settle
 from pipeline.source import FileSource
+from pipeline.stream import windows
 from pipeline.tally import Tally
 
 CASES = ((1920, 1080, 0.8), (640, 360, 0.6))

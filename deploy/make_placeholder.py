@@ -11,8 +11,9 @@ from pipeline.config import Config
 from pipeline.model import save_bundle
 from pipeline.model.placeholder import make_placeholder, placeholder_spec
 from pipeline.records import Window
-from pipeline.run import settle, windows
+from pipeline.run import settle
 from pipeline.source import find_files
+from pipeline.stream import windows
 from pipeline.tally import Tally
 
 

@@ -1,7 +1,7 @@
 """The six stages joined in one process: the executable specification of what the actors do.
 
     source -> decode -> window -> model -> events -> sink
-    `---- windows() ---------'    Lane    Detector   Sink
+    `---- stream -------------'    Lane    Detector   Sink
 
 One thread per stream decodes; the network has threads of its own (``Batcher``); the caller's
 thread takes the answers in order, derives events and writes them. ``answers()`` is the part that
@@ -11,11 +11,10 @@ a camera actor runs as it is, with another ``submit``.
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Event, Lock, Thread
 
 from pydantic import ValidationError
@@ -30,25 +29,15 @@ from pipeline.config import (
     WindowSpec,
     describe,
 )
-from pipeline.decode import Decoder
 from pipeline.errors import ConfigError, SourceError
 from pipeline.events import Detector, Origin
 from pipeline.lane import Lane
 from pipeline.model import Batcher, ModelSpec, Recognizer, share_cpu
-from pipeline.records import ActionEvent, EndReason, Sample, Scores, SessionEnd, Window
+from pipeline.records import ActionEvent, Scores, SessionEnd, Window
 from pipeline.sink import Sink
-from pipeline.source import FileSource, Source
+from pipeline.source import Source
+from pipeline.stream import Report, file_windows, live_windows, nobody
 from pipeline.tally import Tally
-from pipeline.window import Windower
-
-RETRY_FIRST_S, RETRY_MAX_S = 1.0, 30.0  # full jitter between: many cameras come back at once
-
-Report = Callable[[str, str, str], None]
-"""Called with stream, state and detail whenever a source changes its state."""
-
-
-def nobody(stream_id: str, state: str, detail: str) -> None:
-    """Report to nobody."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,76 +86,6 @@ def settle(config: Config, spec: ModelSpec) -> Settings:
             "see: actionstream model info"
         )
     return settings
-
-
-def windows(
-    source: Source, settings: Settings, *, tally: Tally, threads: int = 1, stop: Event
-) -> Iterator[Window | SessionEnd]:
-    """One connection to a source: source, decode and window.
-
-    Raises:
-        SourceError: it can't be opened, or breaks; the session was ended before, with its tail.
-    """
-    session_id = source.session_id if isinstance(source, FileSource) else None
-    windower = Windower(settings.window, size_px=settings.picture.size_px, tally=tally)
-    latest: Sample | None = None
-    with source.open() as feed:
-        tally.length_ns = feed.length_ns
-        decoder = Decoder(
-            feed,
-            stream_id=source.stream_id,
-            session_id=session_id,
-            grid=settings.grid,
-            picture=settings.picture,
-            hop=settings.window.hop,
-            tally=tally,
-            threads=threads,
-        )
-        try:
-            for item in decoder.samples():
-                latest = None if isinstance(item, SessionEnd) else item
-                yield from _windowed(windower, item)
-                if stop.is_set():
-                    break
-        except SourceError:
-            if latest is not None:
-                yield from _windowed(windower, _end(latest, EndReason.FAILED))
-            raise
-        if latest is not None:
-            yield from _windowed(windower, _end(latest, EndReason.STOPPED))
-
-
-def file_windows(
-    source: Source, settings: Settings, *, tally: Tally, threads: int, stop: Event, report: Report
-) -> Generator[Window | SessionEnd, None, None]:
-    """A file's windows, once."""
-    report(source.stream_id, "streaming", "")
-    yield from windows(source, settings, tally=tally, threads=threads, stop=stop)
-
-
-def live_windows(
-    source: Source, settings: Settings, *, tally: Tally, threads: int, stop: Event, report: Report
-) -> Generator[Window | SessionEnd, None, None]:
-    """A camera's windows until ``stop``: connects again, with backoff, whenever it is lost."""
-    delay_s = RETRY_FIRST_S
-    while not stop.is_set():
-        report(source.stream_id, "connecting", "")
-        streaming = False
-        detail = "the camera ended the stream"
-        try:
-            for item in windows(source, settings, tally=tally, threads=threads, stop=stop):
-                if not streaming:
-                    report(source.stream_id, "streaming", "")
-                    streaming, delay_s = True, RETRY_FIRST_S
-                yield item
-        except SourceError as error:
-            detail = str(error)
-        if stop.is_set():
-            return
-        tally.reconnects += 1
-        report(source.stream_id, "backoff", detail)
-        stop.wait(random.uniform(0, delay_s))
-        delay_s = min(2 * delay_s, RETRY_MAX_S)
 
 
 @contextmanager
@@ -325,22 +244,3 @@ def _fill(lane: Lane, feed: Generator[Window | SessionEnd, None, None]) -> None:
     finally:
         feed.close()
         lane.close(error)
-
-
-def _windowed(windower: Windower, item: Sample | SessionEnd) -> Iterator[Window | SessionEnd]:
-    """What a sample or a session's end makes: perhaps a window, and the end itself."""
-    if isinstance(item, Sample):
-        window = windower.push(item)
-        if window:
-            yield window
-        return
-    if item.session.kind == "live" and item.reason in (EndReason.END, EndReason.FAILED):
-        item = replace(item, reason=EndReason.RECONNECT)  # a camera has no end of its own
-    tail = windower.end(item)
-    if tail:
-        yield tail
-    yield item
-
-
-def _end(latest: Sample, reason: EndReason) -> SessionEnd:
-    return SessionEnd(session=latest.session, reason=reason, at_ns=latest.pts_ns)

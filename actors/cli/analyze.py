@@ -26,9 +26,10 @@ from pipeline.config import Config, RedisConfig
 from pipeline.errors import ConfigError, SinkError
 from pipeline.model import load_from
 from pipeline.records import ActionEvent
-from pipeline.run import Outcome, Report, nobody, origin_of, run, settle
+from pipeline.run import Outcome, origin_of, run, settle
 from pipeline.sink import JsonLinesSink, Patience, RedisSink, Sink, StatusLog
 from pipeline.source import FileSource, find_files
+from pipeline.stream import Report, nobody
 from pipeline.tally import Tally
 
 REFRESH_S = 0.2

@@ -21,8 +21,9 @@ from pipeline.errors import (
 )
 from pipeline.model import load
 from pipeline.records import NS, ActionEvent, EndReason, SessionEnd, Window
-from pipeline.run import run, settle, windows
+from pipeline.run import run, settle
 from pipeline.source import CameraSource, FileSource, Source, parse_address
+from pipeline.stream import windows
 from pipeline.tally import Tally
 from tests.footage import clip
 from tests.rtsp import RtspServer, dead_port, mute_host, transcode
