@@ -62,7 +62,7 @@ class Camera:
         stop = Event()
         thread = Thread(
             target=self._work,
-            args=(source, ray.get_actor(recognizer), ray.get_actor(self._publisher), state, stop),
+            args=(source, recognizer, state, stop),
             name=f"stream {source.stream_id}",
         )
         self._threads[source.stream_id] = (thread, stop)
@@ -89,8 +89,7 @@ class Camera:
     def _work(
         self,
         source: Source,
-        recognizer: ActorHandle[object],
-        publisher: ActorHandle[object],
+        recognizer_name: str,
         state: StreamState,
         stop: Event,
     ) -> None:
@@ -103,6 +102,8 @@ class Camera:
             state.state = now
 
         try:
+            recognizer = ray.get_actor(recognizer_name)
+            publisher = ray.get_actor(self._publisher)
             try:
                 self._pump(source, submit, publisher, state, stop, report)
                 report(source.stream_id, "ended", "")

@@ -21,8 +21,8 @@ from actors.cli.options import (
 )
 from actors.cli.show import ProgressBars, complain, summary
 from actors.cli.signals import stopped_by_signals
-from pipeline.broker import open_broker
-from pipeline.config import Config, RedisConfig
+from pipeline.broker import Broker, open_broker
+from pipeline.config import Config
 from pipeline.errors import ConfigError, SinkError
 from pipeline.model import load_from
 from pipeline.records import ActionEvent
@@ -31,6 +31,7 @@ from pipeline.sink import JsonLinesSink, Patience, RedisSink, Sink, StatusLog
 from pipeline.source import FileSource, find_files
 from pipeline.stream import Report, nobody
 from pipeline.tally import Tally
+from pipeline.wire import events_key
 
 REFRESH_S = 0.2
 GIVE_UP_S = 60.0  # a run over files has somebody waiting for it
@@ -91,7 +92,10 @@ def analyze(
     to_redis = redis is not None or settings.redis.url is not None or jsonl is None
     with ExitStack() as stack:
         lines = _json_lines(stack, jsonl) if jsonl is not None else None
-        broker = _broker(stack, settings) if to_redis else None
+        broker = stack.enter_context(open_broker(settings.redis)) if to_redis else None
+        if broker is not None:
+            key = events_key(settings.redis.prefix)
+            complain(f"events go to the stream {key}; {broker.how_to_connect}")
         stop = stack.enter_context(stopped_by_signals())
         bars = stack.enter_context(ProgressBars())
         if ray or address is not None:
@@ -129,37 +133,29 @@ def _json_lines(stack: ExitStack, target: str) -> JsonLinesSink:
     return lines
 
 
-def _broker(stack: ExitStack, config: Config) -> RedisConfig:
-    """Open the Redis for as long as the command runs; how the sink reaches it."""
-    broker = stack.enter_context(open_broker(config.redis))
-    complain(f"events go to the stream {config.redis.prefix}:events; {broker.how_to_connect}")
-    return config.redis
-
-
 def _in_process(
     sources: Sequence[FileSource],
     config: Config,
-    redis: RedisConfig | None,
+    broker: Broker | None,
     lines: JsonLinesSink | None,
     stop: Event,
     bars: ProgressBars,
 ) -> list[Outcome]:
     recognizer = load_from(config.model)
-    with ExitStack() as stack:
-        sinks: list[Sink] = [lines] if lines else []
-        report: Report = nobody
-        if redis is not None:
-            client = stack.enter_context(open_broker(redis)).client
-            patience = Patience(give_up_s=GIVE_UP_S, stop=stop)
-            sinks.append(RedisSink(client, redis.prefix, maxlen=redis.maxlen, patience=patience))
-            report = StatusLog(client, redis.prefix, patience=patience).write_status
-        tallies: dict[str, Tally] = {}
-        return _watched(
-            lambda: run(
-                sources, recognizer, config, _Tee(sinks), stop=stop, report=report, tallies=tallies
-            ),
-            lambda: bars.update(tallies),
-        )
+    sinks: list[Sink] = [lines] if lines else []
+    report: Report = nobody
+    if broker is not None:
+        redis = config.redis
+        patience = Patience(give_up_s=GIVE_UP_S, stop=stop, revive=broker.revive)
+        sinks.append(RedisSink(broker.client, redis.prefix, maxlen=redis.maxlen, patience=patience))
+        report = StatusLog(broker.client, redis.prefix, patience=patience).write_status
+    tallies: dict[str, Tally] = {}
+    return _watched(
+        lambda: run(
+            sources, recognizer, config, _Tee(sinks), stop=stop, report=report, tallies=tallies
+        ),
+        lambda: bars.update(tallies),
+    )
 
 
 def _watched(work: Callable[[], list[Outcome]], look: Callable[[], None]) -> list[Outcome]:
@@ -186,7 +182,7 @@ def _watched(work: Callable[[], list[Outcome]], look: Callable[[], None]) -> lis
 def _on_ray(
     sources: Sequence[FileSource],
     config: Config,
-    redis: RedisConfig | None,
+    broker: Broker | None,
     lines: JsonLinesSink | None,
     stop: Event,
     bars: ProgressBars,
@@ -207,7 +203,7 @@ def _on_ray(
             config,
             settings,
             origin,
-            redis=redis,
+            redis=None if broker is None else config.redis,
             keep_events=lines is not None,
             name=run_name(),
         ) as supervisor,
