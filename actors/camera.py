@@ -15,7 +15,7 @@ import ray
 from ray.actor import ActorHandle
 
 from pipeline.config import DecodeConfig, Settings
-from pipeline.errors import SinkError, SourceError
+from pipeline.errors import ActionstreamError, SourceError
 from pipeline.records import Scores, SessionEnd, SourceKind, Window
 from pipeline.run import answers
 from pipeline.source import Source
@@ -33,6 +33,8 @@ class StreamState:
     stream_id: str
     state: str = "starting"
     tally: Tally = field(default_factory=Tally)
+    detail: str = ""
+    """What people should know about the state."""
     error: SourceError | None = None
     """What was wrong with the input."""
     lost: str | None = None
@@ -99,7 +101,7 @@ class Camera:
 
         def report(stream_id: str, now: str, detail: str) -> None:
             ray.get(publisher.report.remote(stream_id, now, detail))
-            state.state = now
+            state.state, state.detail = now, detail
 
         try:
             recognizer = ray.get_actor(recognizer_name)
@@ -110,10 +112,11 @@ class Camera:
             except SourceError as error:
                 state.error = error
                 report(source.stream_id, "failed", str(error))
-        except SinkError as error:  # raised in the publisher; starting again would not help
-            state.fatal, state.state = str(error.args[0]), "lost"
+        except ActionstreamError as error:  # from another actor; starting again would not help
+            state.fatal, state.state = str(getattr(error, "cause", error)), "lost"
         except Exception as error:  # noqa: BLE001 - the supervisor starts the stream again
-            state.lost, state.state = f"{type(error).__name__}: {error}", "lost"
+            last_line = str(error).strip().rpartition("\n")[2]
+            state.lost, state.state = f"{type(error).__name__}: {last_line}", "lost"
 
     def _pump(
         self,

@@ -61,6 +61,14 @@ class Publisher:
         taken, self._kept = self._kept, []
         return taken
 
+    def end_open(self) -> None:
+        """End what is open on streams that did not say that they ended."""
+        events = [event for detector in self._detectors.values() for event in detector.interrupt()]
+        if events and self._sink is not None:
+            self._sink.write(events)
+        if self._keep:
+            self._kept += events
+
     def close(self) -> None:
         """Nothing more will come."""
         self._stack.close()

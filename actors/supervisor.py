@@ -9,9 +9,10 @@ A file whose actor dies under it ``MAX_ATTEMPTS`` times is given up: it may be w
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
@@ -76,7 +77,6 @@ class Supervisor:
         self._origin = origin
         self._redis = redis
         self._name = name
-        self._streams = len(sources)
         self._live = any(source.kind == "live" for source in sources)
         self._cameras_wanted = max(1, min(len(sources), usable_cpus()))
         self._files_per_camera = FILES_PER_CAMERA
@@ -89,6 +89,8 @@ class Supervisor:
         )
         if self._live:  # cameras all run at once
             self._files_per_camera = -(-len(sources) // self._cameras_wanted)
+        self._at_once = min(len(sources), self._cameras_wanted * self._files_per_camera)
+        """Streams that run side by side."""
         self._cameras: dict[str, ActorHandle[Camera]] = {}
         self._running: dict[str, dict[str, _Job]] = {}
         self._publisher: ActorHandle[Publisher] | None = None
@@ -99,6 +101,11 @@ class Supervisor:
         """Actors that had to be started again."""
         self.outcomes: list[Outcome] = []
         """Streams that have ended, in the order in which they did."""
+
+    @property
+    def states(self) -> dict[str, StreamState]:
+        """Latest known state of every stream, by its name."""
+        return dict(self._states)
 
     @property
     def tallies(self) -> dict[str, Tally]:
@@ -125,14 +132,17 @@ class Supervisor:
                     f"the recognizer did not start: {_last_line(error)}"
                 ) from None
 
-    def run(self, stop: Event) -> list[Outcome]:
+    def run(self, stop: Event, look: Callable[[], None] = lambda: None) -> list[Outcome]:
         """Work until every source has ended, or ``stop`` is set; then drain.
+
+        ``look`` is called now and then, for whoever wants to watch ``states``.
 
         Raises:
             SinkError: events can't be written.
         """
         while self.busy and not stop.wait(POLL_S):
             self.step()
+            look()
         if stop.is_set():
             self.drain()
         return self.outcomes
@@ -171,11 +181,22 @@ class Supervisor:
         return taken
 
     def drain(self) -> None:
-        """Stop every stream and end its open events."""
+        """Stop every stream, end its open events, and give every stream its outcome."""
         draining = [(name, camera.drain.remote()) for name, camera in self._cameras.items()]
         for name, states in draining:
             with suppress(RayActorError):
                 self._note(name, ray.get(states))
+        if self._publisher is not None:
+            with suppress(RayActorError):
+                ray.get(self._publisher.end_open.remote())
+        left = [*self._waiting, *(job for jobs in self._running.values() for job in jobs.values())]
+        for job in left:
+            stream_id = job.source.stream_id
+            state = self._states.get(stream_id, StreamState(stream_id=stream_id))
+            self.outcomes.append(Outcome(stream_id=stream_id, tally=state.tally))
+        self._waiting.clear()
+        for jobs in self._running.values():
+            jobs.clear()
 
     def stop(self) -> None:
         """End every actor: they are detached, so nobody else would."""
@@ -210,17 +231,20 @@ class Supervisor:
             namespace=NAMESPACE,
             lifetime="detached",
             num_cpus=0,
-            num_gpus=min(1, gpus / len(self._recognizers)) if wants_gpu else 0,
+            num_gpus=1 / math.ceil(len(self._recognizers) / gpus) if wants_gpu else 0,
             max_restarts=-1,
             max_task_retries=-1,
-            max_concurrency=UNANSWERED * self._streams + SPARE_CALLS,
+            max_concurrency=UNANSWERED * self._at_once + SPARE_CALLS,
         ).remote(self._config.model, self._batching())
 
     def _batching(self) -> RecognizerConfig:
         config = self._config.recognizer
-        if config.batch_timeout_ms is None and not self._live and self._streams >= MANY_FILES:
-            return config.model_copy(update={"batch_timeout_ms": ARCHIVE_BATCH_TIMEOUT_MS})
-        return config
+        changes: dict[str, object] = {}
+        if config.batch_timeout_ms is None and not self._live and self._at_once >= MANY_FILES:
+            changes["batch_timeout_ms"] = ARCHIVE_BATCH_TIMEOUT_MS
+        if config.workers is None and config.count > 1:
+            changes["workers"] = max(1, usable_cpus() // (config.count * config.threads))
+        return config.model_copy(update=changes)
 
     def _start_publisher(self) -> None:
         name = self.name_of("publisher")
@@ -303,7 +327,9 @@ class Supervisor:
         assert self._publisher is not None
         try:
             ray.get(self._publisher.__ray_ready__.remote(), timeout=ANSWER_TIMEOUT_S)
-        except (RayActorError, GetTimeoutError):
+        except GetTimeoutError:
+            return  # it lives, and waits for Redis
+        except RayActorError:
             self.restarts += 1
             self._start_publisher()
             again = {job.source.stream_id for job in self._untaken}

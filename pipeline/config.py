@@ -151,6 +151,7 @@ class Settings(_Frozen):
     def digest(self) -> str:
         """Hash of everything that decides which events a video gives, in 16 hex digits."""
         deciding = self.model_dump(mode="json", exclude={"picture": {"max_pixels"}})
+        deciding["events"]["background"].sort()
         text = json.dumps(deciding, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

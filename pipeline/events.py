@@ -125,6 +125,11 @@ class Detector:
         self._session = None
         return self._let_go(flags)
 
+    def interrupt(self) -> list[ActionEvent]:
+        """Ends of everything that is open on a stream that died without saying so."""
+        self._session = None
+        return self._let_go({Flag.INTERRUPTED})
+
     def _let_go(self, flags: set[Flag]) -> list[ActionEvent]:
         """End everything and forget the session; one that died has not said that it ended."""
         events = []

@@ -201,7 +201,11 @@ def run(
         batcher_for(recognizer, config.recognizer) as batcher,
         ThreadPoolExecutor(side_by_side, thread_name_prefix="stream") as pool,
     ):
-        return list(pool.map(one, sources))
+        try:
+            return list(pool.map(one, sources))
+        except BaseException:
+            stop.set()
+            raise
 
 
 def usable_cpus() -> int:

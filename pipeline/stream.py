@@ -42,6 +42,7 @@ def windows(
     latest: Sample | None = None
     with source.open() as feed:
         tally.length_ns = feed.length_ns
+        feed.stopped = stop.is_set
         decoder = Decoder(
             feed,
             stream_id=source.stream_id,
@@ -55,10 +56,15 @@ def windows(
         try:
             for item in decoder.samples():
                 latest = None if isinstance(item, SessionEnd) else item
+                if isinstance(item, SessionEnd) and item.reason is EndReason.END and stop.is_set():
+                    item = replace(item, reason=EndReason.STOPPED, truncated=False)
+                    tally.truncated = False  # the rest was not asked for
                 yield from _windowed(windower, item)
                 if stop.is_set():
                     break
         except SourceError:
+            if stop.is_set():
+                return
             if latest is not None:
                 yield from _windowed(windower, _end(latest, EndReason.FAILED))
             raise
@@ -85,7 +91,7 @@ def live_windows(
         detail = "the camera ended the stream"
         try:
             for item in windows(source, settings, tally=tally, threads=threads, stop=stop):
-                if not streaming:
+                if not streaming and isinstance(item, Window):
                     report(source.stream_id, "streaming", "")
                     streaming, delay_s = True, RETRY_FIRST_S
                 yield item

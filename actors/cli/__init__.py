@@ -51,4 +51,7 @@ def main() -> None:
     except ActionstreamError as error:
         complain(str(error))
         sys.exit(CALL_WRONG)
+    except OSError as error:  # of our own output: every other is one of ours by now
+        complain(f"can't write: {error.strerror or error}")
+        sys.exit(INPUT_FAILED)
     sys.exit(code or 0)

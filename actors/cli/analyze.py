@@ -210,11 +210,13 @@ def _on_ray(
     ):
         while supervisor.busy:
             supervisor.step()
-            if stop.wait(REFRESH_S):
-                supervisor.drain()
+            stop.wait(REFRESH_S)
             if lines is not None:
                 lines.write(supervisor.take_events())
             bars.update(supervisor.tallies)
             if stop.is_set():
                 break
+        supervisor.drain()
+        if lines is not None:
+            lines.write(supervisor.take_events())
         return supervisor.outcomes

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from actors.cli.show import complain, event_line, summary
+from actors.cli.signals import stopped_by_signals
 from pipeline.broker import Broker, open_broker
 from pipeline.config import Config, RedisConfig
 from pipeline.errors import ConfigError
@@ -39,14 +40,15 @@ def demo(
     with (
         TemporaryDirectory(prefix="actionstream-") as state,
         open_broker(RedisConfig(state_dir=Path(state))) as broker,
+        stopped_by_signals() as stop,
     ):
-        out.print(f"A private Redis is up: {broker.how_to_connect}")
+        out.print(f"A private Redis is up for this demo: {broker.url}", markup=False)
         out.print(f"Analysing {video} with {recognizer.spec.name}", markup=False)
         _warn_of_placeholder(recognizer, out)
-        outcomes = _analysed(video, recognizer, broker, out)
+        outcomes = _analysed(video, recognizer, broker, out, stop)
         _show_entry(broker, out)
     summary(outcomes)
-    return 1 if any(outcome.error for outcome in outcomes) else 0
+    return 1 if stop.is_set() or any(outcome.error for outcome in outcomes) else 0
 
 
 def _warn_of_placeholder(recognizer: Recognizer, out: Console) -> None:
@@ -58,16 +60,19 @@ def _warn_of_placeholder(recognizer: Recognizer, out: Console) -> None:
         )
 
 
-def _analysed(video: Path, recognizer: Recognizer, broker: Broker, out: Console) -> list[Outcome]:
+def _analysed(
+    video: Path, recognizer: Recognizer, broker: Broker, out: Console, stop: Event
+) -> list[Outcome]:
     """Run in one thread, read what comes out of Redis in this one."""
     reading = Patience()
+    writing = Patience(stop=stop, revive=broker.revive)
     events = follow(broker.client, start="0", block_s=0.1, patience=reading)
     outcomes: list[Outcome] = []
     errors: list[BaseException] = []
 
     def work() -> None:
-        sink = RedisSink(broker.client)
-        outcomes.extend(run(find_files([str(video)]), recognizer, Config(), sink))
+        sink = RedisSink(broker.client, patience=writing)
+        outcomes.extend(run(find_files([str(video)]), recognizer, Config(), sink, stop=stop))
 
     worker = Thread(target=_then_stop, args=(work, errors, reading.stop), name="run")
     worker.start()

@@ -15,6 +15,7 @@ from actors.cli.options import ConfigFile, Prefix, RedisUrl, StateDir, redis_con
 from actors.cli.show import complain, event_line
 from actors.cli.signals import stopped_by_signals
 from pipeline.broker import open_broker
+from pipeline.errors import ConfigError
 from pipeline.records import ActionEvent
 from pipeline.subscribe import Patience, Subscriber, follow
 from pipeline.wire import to_record
@@ -48,6 +49,10 @@ def events(
     Without --group every reader sees every event; members of a group share them, and what one of
     them did not acknowledge is given to another.
     """
+    if group is not None and (no_follow or not group):
+        raise ConfigError(
+            "a member of a group waits for events: give --group a name, and leave --no-follow out"
+        )
     where = redis_config(redis, state_dir, prefix, config)
     out = Console(soft_wrap=True, highlight=False)
     with ExitStack() as stack:

@@ -50,11 +50,22 @@ def run(
             sources, settings, knobs, origin, redis=settings.redis, name=DEPLOYMENT
         ) as supervisor,
     ):
-        complain(f"{len(sources)} cameras; Ctrl-C ends the run in order")
+        complain(f"cameras: {len(sources)}; Ctrl-C ends the run in order")
         complain(f"events go to the stream {settings.redis.prefix}:events; {broker.how_to_connect}")
-        outcomes = supervisor.run(stop)
+        told: dict[str, str] = {}
+
+        def tell() -> None:
+            for name, state in supervisor.states.items():
+                if state.detail and told.get(name) != state.detail:
+                    complain(f"{state.detail}; trying again")
+                told[name] = state.detail or told.get(name, "")
+
+        outcomes = supervisor.run(stop, tell)
     summary(outcomes)
-    return 0
+    silent = [outcome.stream_id for outcome in outcomes if not outcome.tally.pictures]
+    for name in silent:
+        complain(f"camera {name}: not one picture came")
+    return 1 if silent else 0
 
 
 def cameras_of(config: Config, *, where: Path) -> list[CameraSource]:

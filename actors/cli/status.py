@@ -7,6 +7,7 @@ from datetime import datetime
 from redis.exceptions import RedisError, ResponseError
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from actors.cli.options import ConfigFile, Prefix, RedisUrl, StateDir, redis_config
 from pipeline.broker import explain, open_broker
@@ -26,11 +27,11 @@ def status(
     out = Console(soft_wrap=True, highlight=False)
     with open_broker(where) as broker:
         kind = "private Redis" if broker.embedded else "Redis"
-        out.print(f"{kind} at {broker.url}    {broker.how_to_connect}")
+        out.print(f"{kind} at {broker.url}    {broker.how_to_connect}", markup=False)
         streams = Table("stream", "state", "since", "detail", box=None, pad_edge=False)
         for name, line in latest_status(broker.client, where.prefix).items():
             since = datetime.fromtimestamp(line.at).strftime("%Y-%m-%d %H:%M:%S")
-            streams.add_row(name, line.state, since, line.detail)
+            streams.add_row(Text(name), Text(line.state), since, Text(line.detail))
         try:
             kept = broker.client.xlen(events_key(where.prefix))
             dead = broker.client.xlen(dead_key(where.prefix))
@@ -54,7 +55,7 @@ def _groups(client: object, key: str) -> Table:
     for group in groups:
         lag = group.get("lag")
         table.add_row(
-            group["name"],
+            Text(group["name"]),
             str(group["consumers"]),
             str(group["pending"]),
             "unknown" if lag is None else str(lag),

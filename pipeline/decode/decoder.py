@@ -53,8 +53,7 @@ class Decoder:
         self._tally = tally
         self._now = now
         self._live_clock: TimeOfDay | None = None
-        created_s = feed.created_s  # of the first picture, near enough the file's time 0
-        self._file_clock = TimeOfDay(clock=Clock.CONTAINER, offset_s=created_s)
+        self._file_clock = TimeOfDay(clock=Clock.CONTAINER, offset_s=None)
         self._scaler = Scaler(picture)
         self._reader = PictureReader(
             feed, max_pixels=picture.max_pixels, threads=threads, tally=tally
@@ -76,6 +75,7 @@ class Decoder:
             self._tally.corrupt += picture.corrupt
             if grid is None:
                 grid = self._new_grid()
+                self._file_clock = self._clock_of_file(pts_ns)
             frame_size = (picture.frame.width, picture.frame.height)
             last_ns = grid.last_ns if size else pts_ns
             placement = grid.place(pts_ns, resized=size not in (None, frame_size))
@@ -83,6 +83,7 @@ class Decoder:
                 self._tally.dropped["late"] += 1
                 continue
             size = frame_size
+            self._count(placement.ordinals)  # before anything is yielded: we may be closed there
             if placement.ended:
                 yield self._end(session, placement.ended, last_ns)
                 session = self._new_session()
@@ -109,16 +110,20 @@ class Decoder:
         yield second
         yield from pictures
 
-    def _samples_of(
-        self, picture: Picture, pts_ns: int, ordinals: range, session: Session, grid: Grid
-    ) -> Iterator[Sample]:
-        self._tally.position_ns = pts_ns - grid.origin_ns
+    def _count(self, ordinals: range) -> None:
         if not ordinals:
             self._tally.skipped += 1
             return
         self._tally.sampled += 1
         self._tally.points += len(ordinals)
         self._tally.repeated += len(ordinals) - 1
+
+    def _samples_of(
+        self, picture: Picture, pts_ns: int, ordinals: range, session: Session, grid: Grid
+    ) -> Iterator[Sample]:
+        self._tally.position_ns = pts_ns - grid.origin_ns
+        if not ordinals:
+            return
         arrived_s = self._now()
         high, low = self._small(picture.frame)
         time_of_day = self._time_of_day(picture, pts_ns, arrived_s)
@@ -155,6 +160,12 @@ class Decoder:
         elif self._live_clock is None:
             self._live_clock = TimeOfDay(clock=Clock.WALL, offset_s=arrived_s - pts_ns / NS)
         return self._live_clock
+
+    def _clock_of_file(self, first_ns: int) -> TimeOfDay:
+        """The time of creation is that of the first picture."""
+        created_s = self._feed.created_s
+        offset_s = None if created_s is None else created_s - first_ns / NS
+        return TimeOfDay(clock=Clock.CONTAINER, offset_s=offset_s)
 
     def _new_grid(self) -> Grid:
         return Grid(

@@ -109,6 +109,8 @@ class PictureReader:
                 self._size = (frame.width, frame.height)
                 if self._over_limit():
                     self._refused += 1
+                    self._tally.pictures += 1
+                    self._tally.dropped["too large"] += 1
                     continue
                 self._refused = 0
                 offset_s = _camera_offset_s(packet) if packet else None

@@ -4,6 +4,7 @@ FFmpeg takes ``file:``, ``concat:``, ``subfile:``, ``cache:`` and more wherever 
 a "camera" could read any local file; only the schemes in ``SCHEMES`` pass here.
 """
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
@@ -40,12 +41,6 @@ class Address:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{login}{host}:{self.port}{self.path}"
 
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """Strings that must not be shown."""
-        plain = [self.password] if self.password else []
-        return tuple({*plain, *(quote(secret, safe="") for secret in plain)})
-
 
 def parse_address(url: str, *, username: str | None = None, password: str | None = None) -> Address:
     """The address in a camera's URL; a login given apart wins over the one in the URL.
@@ -70,11 +65,15 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
         raise ConfigError("the camera's URL has no valid host or port") from None
     if not parts.hostname:
         raise ConfigError("the camera's URL names no host; want rtsp://HOST[:PORT]/PATH")
+    if parts.fragment or parts.netloc.endswith(":"):
+        raise ConfigError("the camera's URL holds a / or # in its login; write them as %2F and %23")
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     if username is None and parts.username is not None:
         username = unquote(parts.username)
     if password is None and parts.password is not None:
         password = unquote(parts.password)
+    if password is not None and username is None:
+        raise ConfigError("the camera has a password but no username; give both")
     return Address(
         scheme=parts.scheme,
         host=parts.hostname,
@@ -88,4 +87,8 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
 def _without_query(path: str) -> str:
     """Cameras take logins in the query as well: /stream?user=admin&password=…."""
     before, mark, _ = path.partition("?")
+    before = _LOGIN_IN_PATH.sub("***", before)
     return f"{before}?***" if mark else before
+
+
+_LOGIN_IN_PATH = re.compile(r"[^/]*(?:pass|pwd|user|token|key)[^/]*[=:][^/]*", re.IGNORECASE)

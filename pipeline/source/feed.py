@@ -5,8 +5,9 @@ URL with its password. Time-outs are told by our own clock, because FFmpeg repor
 invalid data. ``close`` matters: without it no RTSP TEARDOWN is sent and memory stays behind.
 """
 
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from fractions import Fraction
@@ -44,6 +45,8 @@ class Feed:
         read_timeout_s: float,
     ) -> None:
         self.kind = kind
+        self.stopped: Callable[[], bool] = lambda: False
+        """Asked before each packet; True ends them."""
         self.shown = shown
         """The source as messages may name it."""
         self._read_timeout_s = read_timeout_s
@@ -112,7 +115,7 @@ class Feed:
             SourceTimeout, SourceUnreachable: live only; a file's damage ends its packets.
         """
         demuxed = self._container.demux(self.stream)
-        while True:
+        while not self.stopped():
             asked_s = time.monotonic()
             try:
                 packet = next(demuxed)
@@ -143,6 +146,8 @@ class Feed:
 
 def _tagged_end(tag: str) -> Fraction | None:
     """Matroska's tag, written per stream: 00:00:12.732000000 -> 12.732 s."""
+    if not re.fullmatch(r"\d{1,4}:\d{2}:\d{2}(\.\d{1,9})?", tag):
+        return None  # Fraction would work for hours on an exponent
     with suppress(ValueError, ZeroDivisionError):
         hours, minutes, seconds = map(Fraction, tag.split(":"))
         return 3600 * hours + 60 * minutes + seconds

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,6 +104,14 @@ def printable(path: Path | str) -> str:
 
 
 def _expand(pattern: str) -> list[Path]:
+    if not pattern:
+        raise ConfigError("an empty path was given; name a file or a folder, . for this one")
+    scheme = re.match(r"(?:rtsps?|https?|file|rtmp)://", pattern, re.IGNORECASE)
+    if scheme:  # the rest may hold a password
+        raise ConfigError(
+            f"analyze reads files by their paths, not {scheme[0]} addresses; cameras go into the "
+            "config of: actionstream run"
+        )
     path = Path(pattern)
     try:
         if path.is_dir():

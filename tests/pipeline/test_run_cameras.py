@@ -164,16 +164,30 @@ def test_a_url_that_is_no_cameras_is_refused_before_it_is_opened(url: str) -> No
         parse_address(url)
 
 
-@pytest.mark.parametrize("url", ["rtsp://", "rtsp:///x", "rtsp://h:port/x", "rtsp://h /x\n"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsp://",
+        "rtsp:///x",
+        "rtsp://h:port/x",
+        "rtsp://h /x\n",
+        "rtsp://admin:/secret@h/x",
+        "rtsp://admin:12#3@h/x",
+        "rtsp://:hunter2@h/x",
+    ],
+)
 def test_a_url_without_sense_is_refused(url: str) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError) as raised:
         parse_address(url)
+    assert_one_line_without(str(raised.value), "secret")
 
 
 def test_an_address_shows_no_secret() -> None:
     address = parse_address("rtsp://me:hunter2@[::1]:8554/a?password=hunter2&user=me")
     assert str(address) == "rtsp://[::1]:8554/a?***"
     assert "hunter2" not in repr(address)
+    in_path = parse_address("rtsp://h/user=admin_password=hunter2_channel=1.sdp")
+    assert "hunter2" not in f"{in_path} {in_path!r}"
     assert address.url() == "rtsp://me:hunter2@[::1]:8554/a?password=hunter2&user=me"
 
 
