@@ -72,7 +72,7 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
         username = unquote(parts.username)
     if password is None and parts.password is not None:
         password = unquote(parts.password)
-    if password is not None and username is None:
+    if password is not None and not username:
         raise ConfigError("the camera has a password but no username; give both")
     return Address(
         scheme=parts.scheme,

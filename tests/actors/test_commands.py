@@ -99,7 +99,9 @@ def test_cameras_run_until_sigterm_and_leave_nothing_open(
             status, _ = finished(start("status"))
         finally:
             running.send_signal(signal.SIGTERM)
-        _, errors = finished(running)
+        _, errors = finished(running, code=1)
+    assert "camera down: not one picture came" in errors
+    assert errors.count("refused or lost") == 1, "told once, not at each attempt"
     rows = {line.split()[0]: line for line in status.splitlines() if line.strip()}
     assert "streaming" in rows["gate"]
     assert "backoff" in rows["down"]
