@@ -95,6 +95,7 @@ class Windower:
 
     def end(self, end: SessionEnd) -> Window | None:
         """The tail window of a session, if one is due; the ring is empty afterwards."""
+        self._tally.sessions += 1
         if end.reason not in PLANNED_ENDS:
             self._tally.gaps[end.reason.value] += 1
         tail = None

@@ -33,6 +33,11 @@ def main() -> None:
     Exit codes: 0 all fine, 1 some input failed or events can't be written, 2 the call or the config
     is wrong.
     """
+    if sys.stdout is None:  # closed by the caller: what is asked for has nowhere to go
+        complain("standard output is closed; send it to a file, or to /dev/null")
+        sys.exit(CALL_WRONG)
+    if not sys.argv[1:]:
+        sys.argv.append("--help")
     logging.basicConfig(level=logging.WARNING, format="actionstream: %(message)s")
     try:
         code = app(standalone_mode=False)

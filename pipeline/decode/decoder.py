@@ -186,7 +186,6 @@ class Decoder:
         )
 
     def _end(self, session: Session, reason: EndReason, at_ns: int) -> SessionEnd:
-        self._tally.sessions += 1
         truncated = reason is EndReason.END and self._truncated()
         self._tally.truncated |= truncated
         return SessionEnd(session=session, reason=reason, at_ns=at_ns, truncated=truncated)
