@@ -13,6 +13,7 @@
     ├── ModelError           weights that can't be used           -> the command line: exit code 2
     │   ├── CheckpointRefused     not a checkpoint, damaged, or one that wants to run code
     │   └── CheckpointMismatch    names or shapes that don't fit the architecture
+    ├── DataError            a data set that can't be trained on  -> the command line: exit code 2
     ├── BrokerError          Redis can't be started or reached    -> the command line: exit code 2
     └── SinkError            events can't be written              -> the run: stops, nothing skipped
 
@@ -79,6 +80,10 @@ class CheckpointRefused(ModelError):
 
 class CheckpointMismatch(ModelError):
     """Tensors whose names or shapes don't fit the architecture."""
+
+
+class DataError(ActionstreamError, ValueError):
+    """A data set that isn't there, contradicts itself, or is broken in too many places."""
 
 
 class BrokerError(ActionstreamError, ConnectionError):

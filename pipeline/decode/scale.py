@@ -42,11 +42,23 @@ class Scaler:
 
         ``pixel_aspect`` is the width of a pixel over its height.
         """
+        size = self._spec.size_px
+        rows = self._shrunk(frame, pixel_aspect)
+        height, width, _ = rows.shape
+        top, left = (height - size) // 2, (width - size) // 2
+        high = _upright(rows[top : top + size, left : left + size], frame)
+        return read_only(high), read_only(halve(high))
+
+    def whole(self, frame: VideoFrame, *, pixel_aspect: Fraction) -> NDArray[np.uint8]:
+        """The picture before the crop: [H, W, 3], RGB, the smaller of H and W is short_side_px."""
+        return _upright(self._shrunk(frame, pixel_aspect), frame)
+
+    def _shrunk(self, frame: VideoFrame, pixel_aspect: Fraction) -> NDArray[np.uint8]:
+        """As stored, not turned; in memory that the next call uses again."""
         if frame.colorspace not in COLOURS:  # a wrong tint is better than no picture
             frame.colorspace = UNSPECIFIED
         if frame.color_range not in RANGES:
             frame.color_range = 0
-        size = self._spec.size_px
         width, height = fit(
             frame.width, frame.height, pixel_aspect=pixel_aspect, short=self._spec.short_side_px
         )
@@ -56,11 +68,12 @@ class Scaler:
         small = self._converter.reformat(small, format="rgb24", interpolation=CONVERT, threads=1)
         plane = small.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
-        top, left = (height - size) // 2, (width - size) // 2
-        high = rows[top : top + size, 3 * left : 3 * (left + size)].reshape(size, size, 3)
-        high = np.rot90(high, k=round(frame.rotation / 90) % 4)
-        high = np.array(high, order="C")  # a copy: the plane's memory is reused
-        return read_only(high), read_only(halve(high))
+        return rows[:, : 3 * width].reshape(height, width, 3)
+
+
+def _upright(rows_HWC: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8]:
+    """A copy, turned as the file says."""
+    return np.array(np.rot90(rows_HWC, k=round(frame.rotation / 90) % 4), order="C")
 
 
 @lru_cache(maxsize=16)  # asked for each sample, new for each size
