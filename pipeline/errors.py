@@ -14,6 +14,8 @@
     │   ├── CheckpointRefused     not a checkpoint, damaged, or one that wants to run code
     │   └── CheckpointMismatch    names or shapes that don't fit the architecture
     ├── DataError            a data set that can't be trained on  -> the command line: exit code 2
+    ├── TrainingError        a training run can't go on           -> the command line: exit code 1,
+    │                        its last checkpoint stays
     ├── BrokerError          Redis can't be started or reached    -> the command line: exit code 2
     └── SinkError            events can't be written              -> the run: stops, nothing skipped
 
@@ -84,6 +86,10 @@ class CheckpointMismatch(ModelError):
 
 class DataError(ActionstreamError, ValueError):
     """A data set that isn't there, contradicts itself, or is broken in too many places."""
+
+
+class TrainingError(ActionstreamError, RuntimeError):
+    """A training run can't go on: it diverged, or can't be saved; its last checkpoint stays."""
 
 
 class BrokerError(ActionstreamError, ConnectionError):
