@@ -23,9 +23,9 @@ from pipeline.config import Config, ModelConfig, RecognizerConfig
 from pipeline.lane import UNANSWERED
 from pipeline.model import (
     Architecture,
-    BLVNetTAM,
     ModelSpec,
     Recognizer,
+    build,
     load,
     save_bundle,
     share_cpu,
@@ -43,7 +43,7 @@ def published(folder: Path) -> Path:
     architecture = Architecture(frames=16, classes=174)
     labels = tuple(f"class_{n}" for n in range(174))
     spec = ModelSpec(name="50-f8x2, seeded", architecture=architecture, labels=labels)
-    network = BLVNetTAM(architecture)
+    network = build(architecture)
     path = folder / "50-f8x2.safetensors"
     save_bundle(Recognizer(network, spec, "", torch.device("cpu")), path)
     return path

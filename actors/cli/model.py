@@ -9,8 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.model import Architecture, cost, load, save_bundle
-from pipeline.model.spec import PUBLISHED_BLOCKS
+from pipeline.model import NAMES, AnyArchitecture, architecture_of, cost, load, save_bundle
 
 app = typer.Typer(
     help="Look at weights, and make bundles of published checkpoints.",
@@ -71,34 +70,45 @@ def info(
 
 
 @app.command("ls")
-def ls() -> int:
-    """List the networks that can be built or loaded, with what a window costs."""
-    table = Table("network", "frames", "parameters", "GMAC per window", box=None, pad_edge=False)
-    for depth, blocks in PUBLISHED_BLOCKS.items():
-        for pairs in (8, 16, 24, 32):
-            architecture = Architecture(blocks=blocks, frames=2 * pairs, classes=174)
-            price = cost(architecture, size_px=224)
-            table.add_row(
-                f"blvnet-tam-{depth}-a2-b4-f{pairs}x2",
-                str(architecture.frames),
-                f"{price.parameters / 1e6:.2f} M",
-                f"{price.macs / 1e9:.2f}",
-            )
+def ls(
+    frames: Annotated[
+        int | None, typer.Option(help="T; by default 16, and 8 for the small ones.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of a frame in px; by default 224, and 64 for those.")
+    ] = None,
+    classes: Annotated[int, typer.Option(help="Classes told apart.")] = 174,
+) -> int:
+    """List the networks that can be built, trained and loaded, with what a window costs."""
+    columns = ("network", "frames", "px", "parameters", "GMAC", "activations")
+    table = Table(*columns, box=None, pad_edge=False)
+    said = {} if frames is None else {"frames": frames}
+    for name in NAMES:
+        usual_px = 64 if name.endswith("-small") else 224
+        architecture = architecture_of(name, classes=classes, **said)
+        table.add_row(name, *_price(architecture, size or usual_px))
     spec = load("default", device="cpu").spec
-    price = cost(spec.architecture, size_px=spec.size_px)
-    table.add_row(
-        f"default ({spec.name})",
-        str(spec.architecture.frames),
-        f"{price.parameters / 1e6:.2f} M",
-        f"{price.macs / 1e9:.2f}",
-    )
+    table.add_row(f"default ({spec.name})", *_price(spec.architecture, spec.size_px))
     Console(highlight=False).print(table)
+    Console(highlight=False).print(
+        "Of one window; activations: the most alive at once in inference, in float32."
+    )
     return 0
 
 
-def _describe(architecture: Architecture) -> str:
-    depth = f"depth {architecture.depth}" if architecture.depth else f"blocks {architecture.blocks}"
+def _price(architecture: AnyArchitecture, size_px: int) -> tuple[str, ...]:
+    price = cost(architecture, size_px=size_px)
     return (
-        f"{architecture.family}, {depth}, width {architecture.width}, alpha {architecture.alpha}, "
-        f"beta {architecture.beta}, {architecture.taps} taps, big input {architecture.big_input}"
+        str(architecture.frames),
+        str(size_px),
+        f"{price.parameters / 1e6:.2f} M",
+        f"{price.macs / 1e9:.3f}",
+        f"{price.activation_bytes / 2**20:.1f} MiB",
     )
+
+
+def _describe(architecture: AnyArchitecture) -> str:
+    depth = f"depth {architecture.depth}" if architecture.depth else f"blocks {architecture.blocks}"
+    said = architecture.model_dump(exclude={"blocks", "frames", "in_channels", "classes"})
+    rest = (f"{name.replace('_', ' ')} {value}" for name, value in said.items() if name != "family")
+    return f"{architecture.family}, {depth}, {', '.join(rest)}"

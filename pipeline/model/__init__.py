@@ -9,16 +9,16 @@ Cost: see ``cost``; 50-f8x2 takes 23.85 GMAC per clip, 2.75 times less than a TS
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from pydantic import ValidationError
 
 from pipeline.config import ModelConfig, describe
 from pipeline.errors import CheckpointRefused, ModelError
 from pipeline.model.batcher import Batcher
-from pipeline.model.blvnet import BLVNetTAM
 from pipeline.model.bundle import digest_of, read_bundle, write_bundle
 from pipeline.model.cost import Cost, cost
 from pipeline.model.device import pick, share_cpu
+from pipeline.model.family import NAMES, architecture_of, bare, build
+from pipeline.model.network import VideoNetwork
 from pipeline.model.pickled import read_state
 from pipeline.model.published import (
     DATASET_CLASSES,
@@ -27,7 +27,14 @@ from pipeline.model.published import (
     read_name,
 )
 from pipeline.model.recognizer import Recognizer
-from pipeline.model.spec import Architecture, ModelSpec, Suggests
+from pipeline.model.spec import (
+    AnyArchitecture,
+    Architecture,
+    I3DArchitecture,
+    ModelSpec,
+    ResNetArchitecture,
+    Suggests,
+)
 
 DEFAULT = "default"
 DEFAULT_PATH = Path(__file__).with_name("default.safetensors")
@@ -67,9 +74,7 @@ def load(
         check_tensors(state, architecture, path)
         spec = _published_spec(path, architecture, labels)
         digest = digest_of(state, spec)
-    with torch.device("meta"):
-        network = BLVNetTAM(spec.architecture)
-    network = network.to_empty(device="cpu")
+    network = bare(spec.architecture).to_empty(device="cpu")
     network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
     for name, buffer in network.named_buffers():
         if name.endswith(".num_batches_tracked"):
@@ -116,18 +121,18 @@ def _is_bundle(path: Path) -> bool:
 
 
 def _check_said(
-    path: Path, architecture: Architecture, frames: int | None, beta: int | None
+    path: Path, architecture: AnyArchitecture, frames: int | None, beta: int | None
 ) -> None:
     for name, said, found in (
         ("frames", frames, architecture.frames),
-        ("beta", beta, architecture.beta),
+        ("beta", beta, getattr(architecture, "beta", None)),
     ):
         if said is not None and said != found:
             raise ModelError(f"{path}: {name}={said} was given, but the bundle says {found}")
 
 
 def _published_spec(
-    path: Path, architecture: Architecture, labels: str | Path | Sequence[str] | None
+    path: Path, architecture: AnyArchitecture, labels: str | Path | Sequence[str] | None
 ) -> ModelSpec:
     name = read_name(path)
     wanted = DATASET_CLASSES.get(name.dataset or "") if name else None
@@ -173,13 +178,19 @@ def _labels(labels: str | Path | Sequence[str]) -> tuple[str, ...]:
 
 
 __all__ = [
+    "NAMES",
+    "AnyArchitecture",
     "Architecture",
-    "BLVNetTAM",
     "Batcher",
     "Cost",
+    "I3DArchitecture",
     "ModelSpec",
     "Recognizer",
+    "ResNetArchitecture",
     "Suggests",
+    "VideoNetwork",
+    "architecture_of",
+    "build",
     "cost",
     "load",
     "load_from",

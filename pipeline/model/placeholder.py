@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from pipeline.config import EventSpec
-from pipeline.model.blvnet import BLVNetTAM, Bottleneck
+from pipeline.model.blvnet import BLVNet, Bottleneck
 from pipeline.model.bundle import digest_of
 from pipeline.model.recognizer import Recognizer
 from pipeline.model.spec import Architecture, ModelSpec, Suggests
@@ -47,7 +47,8 @@ def make_placeholder(windows: Sequence[Window]) -> Recognizer:
     spec = placeholder_spec()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        network = BLVNetTAM(spec.architecture).eval()
+        assert isinstance(spec.architecture, Architecture)
+        network = BLVNet(spec.architecture).eval()
         for module in network.modules():
             if isinstance(module, Bottleneck):  # zero as initialised, which would skip the block
                 torch.nn.init.constant_(module.bn3.weight, 0.5)
@@ -58,7 +59,7 @@ def make_placeholder(windows: Sequence[Window]) -> Recognizer:
 
 
 def _fit_classifier(
-    network: BLVNetTAM, spec: ModelSpec, windows: Sequence[Window], directions_KF: torch.Tensor
+    network: BLVNet, spec: ModelSpec, windows: Sequence[Window], directions_KF: torch.Tensor
 ) -> None:
     """Random directions in features whitened by half: mean 0 and one spread for each label."""
     features_WF = _features(network, spec, windows)
@@ -74,7 +75,7 @@ def _fit_classifier(
     network.classifier.bias.data = -network.classifier.weight.data @ mean_F
 
 
-def _features(network: BLVNetTAM, spec: ModelSpec, windows: Sequence[Window]) -> torch.Tensor:
+def _features(network: BLVNet, spec: ModelSpec, windows: Sequence[Window]) -> torch.Tensor:
     """Pooled features of each window, [W, F]."""
     recognizer = Recognizer(network, spec, "", torch.device("cpu"))
     with torch.inference_mode():
@@ -82,7 +83,7 @@ def _features(network: BLVNetTAM, spec: ModelSpec, windows: Sequence[Window]) ->
     return torch.stack([features_PF.mean(dim=0) for features_PF in taken])
 
 
-def _halve_precision(network: BLVNetTAM) -> None:
+def _halve_precision(network: BLVNet) -> None:
     """Round to what float16 holds, so that the bundle takes half the room."""
     for tensor in network.state_dict().values():
         if tensor.is_floating_point():

@@ -12,14 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from pydantic import ValidationError
 from torch import Tensor
 
 from pipeline.config import describe
 from pipeline.errors import CheckpointMismatch, CheckpointRefused, ModelError
-from pipeline.model.blvnet import BLVNetTAM
-from pipeline.model.spec import PUBLISHED_BLOCKS, Architecture
+from pipeline.model.family import bare
+from pipeline.model.spec import PUBLISHED_BLOCKS, AnyArchitecture, Architecture
 
 State = Mapping[str, Tensor]
 
@@ -99,15 +98,14 @@ def read_architecture(
         raise CheckpointMismatch(f"{path}: no bLVNet-TAM is like this: {describe(error)}") from None
 
 
-def check_tensors(state: State, architecture: Architecture, path: Path) -> None:
+def check_tensors(state: State, architecture: AnyArchitecture, path: Path) -> None:
     """Names, shapes and values are those of a network of this architecture.
 
     Raises:
         CheckpointMismatch: names or shapes differ; the message lists them.
         CheckpointRefused: a weight is not a number, or infinite, or a variance below zero.
     """
-    with torch.device("meta"):
-        wanted = significant(BLVNetTAM(architecture).state_dict())
+    wanted = significant(bare(architecture).state_dict())
     given = significant(state)
     complaints = [
         _listed("missing", (name for name in wanted if name not in given)),
@@ -126,7 +124,7 @@ def check_tensors(state: State, architecture: Architecture, path: Path) -> None:
             f"{path}: its tensors don't fit the network: {'; '.join(filter(None, complaints))}"
         )
     for name, tensor in given.items():
-        if not torch.isfinite(tensor.float()).all():
+        if not tensor.float().isfinite().all():
             raise CheckpointRefused(f"{path}: {name} holds values that are not finite numbers")
         if name.endswith(".running_var") and (tensor < 0).any():
             raise CheckpointRefused(f"{path}: {name} holds variances below zero")

@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.errors import ModelError
-from pipeline.model.blvnet import BLVNetTAM
+from pipeline.model.network import VideoNetwork
 from pipeline.model.spec import ModelSpec
 from pipeline.records import Scores, Window, read_only
+
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+Conv = nn.Conv2d | nn.Conv3d
 
 
 class Recognizer:
@@ -23,13 +26,13 @@ class Recognizer:
     """
 
     def __init__(
-        self, network: BLVNetTAM, spec: ModelSpec, digest: str, device: torch.device
+        self, network: VideoNetwork, spec: ModelSpec, digest: str, device: torch.device
     ) -> None:
         self.network = network.to(device).eval()
         self.spec = spec
         self.digest = digest
         self.device = device
-        self._fast: BLVNetTAM | None = None
+        self._fast: VideoNetwork | None = None
         self._mean, self._std = (
             torch.tensor(values, device=device)[:, None, None] for values in (spec.mean, spec.std)
         )
@@ -65,12 +68,13 @@ class Recognizer:
         big = self._normalised([window.big_PHWC for window in windows])
         return little, big
 
-    def _network(self) -> BLVNetTAM:
+    def _network(self) -> VideoNetwork:
         if self._fast is None:
             fast = fold_batch_norms(self.network)
             for parameter in fast.parameters():
-                if parameter.ndim == 4:
-                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+                if parameter.ndim in CHANNELS_LAST:
+                    layout = CHANNELS_LAST[parameter.ndim]
+                    parameter.data = parameter.data.contiguous(memory_format=layout)
             self._fast = fast
         return self._fast
 
@@ -81,23 +85,21 @@ class Recognizer:
         return frames_NPCHW.sub_(self._mean).div_(self._std)
 
 
-def fold_batch_norms(network: BLVNetTAM) -> BLVNetTAM:
+def fold_batch_norms(network: VideoNetwork) -> VideoNetwork:
     """A copy, for evaluation only, in which each batch norm is part of its convolution."""
     folded = copy.deepcopy(network).eval()
     for module in list(folded.modules()):
-        last: tuple[str, nn.Conv2d] | None = None
+        last: tuple[str, Conv] | None = None
         for name, child in list(module.named_children()):
-            if isinstance(child, nn.BatchNorm2d):
+            if isinstance(child, nn.BatchNorm2d | nn.BatchNorm3d):
                 conv_name, conv = _partner(module, name, last)
                 setattr(module, conv_name, fuse_conv_bn_eval(conv, child))
                 setattr(module, name, nn.Identity())
-            last = (name, child) if isinstance(child, nn.Conv2d) else None
+            last = (name, child) if isinstance(child, Conv) else None
     return folded
 
 
-def _partner(
-    module: nn.Module, batch_norm: str, last: tuple[str, nn.Conv2d] | None
-) -> tuple[str, nn.Conv2d]:
+def _partner(module: nn.Module, batch_norm: str, last: tuple[str, Conv] | None) -> tuple[str, Conv]:
     """The convolution before a batch norm: by construction, its predecessor among the children."""
     assert last is not None, f"{type(module).__name__}.{batch_norm} follows no convolution"
     return last

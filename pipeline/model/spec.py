@@ -1,12 +1,12 @@
 """What a network is, what it requires of its input, and what it suggests: all that isn't weights.
 
-``Architecture`` builds the network. ``ModelSpec`` travels with the weights in one file: what it
-requires (sizes, frames, normalisation, labels) nothing else may decide, what it suggests a config
-may override.
+An architecture builds the network: ``Architecture`` a Big-Little one, the others its relatives.
+``ModelSpec`` travels with the weights in one file: what it requires (sizes, frames, normalisation,
+labels) nothing else may decide, what it suggests a config may override.
 """
 
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -21,10 +21,22 @@ from pydantic import (
 from pipeline.config import EventSpec
 
 PUBLISHED_BLOCKS = {50: (3, 4, 6, 3), 101: (4, 8, 18, 3), 152: (5, 12, 30, 3)}
-"""Blocks of layers 1 to 4, by depth (Fan et al., NeurIPS 2019)."""
+"""Blocks of layers 1 to 4 of Big-Little networks, by depth (Fan et al., NeurIPS 2019)."""
+
+RESNET_BLOCKS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+"""Blocks of layers 1 to 4 of plain ResNets, by depth (He et al., CVPR 2016); basic up to 34."""
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+Blocks = tuple[int, int, int, int]
+Mixing = Literal["tam", "tsm", "none"]
+Pooling = Literal["none", "max", "avg"]
 Rate = Annotated[Fraction, BeforeValidator(Fraction), PlainSerializer(str)]
 
 
@@ -32,26 +44,21 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Architecture(_Frozen):
-    """A member of the family bLVNet-TAM."""
+class _Member(_Frozen):
+    """What every network of the family has; its ``family`` says how frames are mixed."""
 
-    family: Literal["blvnet-tam"] = "blvnet-tam"
-    blocks: tuple[int, int, int, int] = PUBLISHED_BLOCKS[50]
+    family: str
+    blocks: Blocks = RESNET_BLOCKS[50]
+    """Of layers 1 to 4."""
     width: int = Field(default=64, ge=4, multiple_of=4)
-    """Channels of the stem; the stages have 4, 8, 16 and 32 times as many."""
-    alpha: int = Field(default=2, ge=1)
-    """Little's channels are one alpha-th of Big's."""
-    beta: int = Field(default=4, ge=1)
-    """Little's blocks are about one beta-th of Big's."""
+    """Channels of the stem."""
     taps: int = Field(default=3, ge=1)
-    """Frames that a TAM mixes."""
+    """Frames that a TAM mixes; without meaning where there is none."""
     frames: int = Field(ge=2)
     """T, frames per clip."""
     in_channels: int = Field(default=3, ge=1)
     classes: int = Field(ge=1)
     dropout: float = Field(default=0.5, ge=0, lt=1)
-    """With dropout the classifier is called ``new_fc``, without it ``baseline_model.fc``."""
-    big_input: Literal["high", "low"] = "high"
 
     @field_validator("frames")
     @classmethod
@@ -69,6 +76,42 @@ class Architecture(_Frozen):
             raise ValueError(f"taps must be odd: as many before a frame as after it; got {taps}")
         return taps
 
+    @property
+    def mixing(self) -> Mixing:
+        """What mixes neighbouring frames."""
+        parts = self.family.split("-")
+        return "tam" if "tam" in parts else "tsm" if "tsm" in parts else "none"
+
+    @property
+    def pairs(self) -> int:
+        """P, pairs of a little and a big frame, as the pipeline deals them out."""
+        return self.frames // 2
+
+    def requirements(self) -> dict[str, object]:
+        """What decides scores, beside the weights."""
+        return self.model_dump(mode="json", exclude={"dropout"})
+
+
+class Architecture(_Member):
+    """A Big-Little network.
+
+    ``blvnet…`` deal frames out to the two branches. ``…-blresnet`` is the image network they come
+    from: every frame goes through both branches, and logits are averaged over frames.
+    """
+
+    family: Literal[
+        "blvnet-tam", "blvnet-tsm", "blvnet", "tam-blresnet", "tsm-blresnet", "tsn-blresnet"
+    ] = "blvnet-tam"
+    blocks: Blocks = PUBLISHED_BLOCKS[50]
+    """The stages have 4, 8, 16 and 32 times the width."""
+    alpha: int = Field(default=2, ge=1)
+    """Little's channels are one alpha-th of Big's."""
+    beta: int = Field(default=4, ge=1)
+    """Little's blocks are about one beta-th of Big's."""
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    """With dropout the classifier is called ``new_fc``, without it ``baseline_model.fc``."""
+    big_input: Literal["high", "low"] = "high"
+
     @model_validator(mode="after")
     def _buildable(self) -> "Architecture":
         if min(self.blocks[:3]) < 2 or self.blocks[3] < 1:
@@ -78,12 +121,14 @@ class Architecture(_Frozen):
             )
         if self.width // self.alpha < 1:
             raise ValueError(f"alpha {self.alpha} leaves nothing of {self.width} channels")
+        if self.frame_by_frame and self.big_input == "low":
+            raise ValueError(f"a {self.family} takes every frame at full size: big_input is high")
         return self
 
     @property
-    def pairs(self) -> int:
-        """P, pairs of a little and a big frame."""
-        return self.frames // 2
+    def frame_by_frame(self) -> bool:
+        """Whether every frame goes through both branches."""
+        return self.family.endswith("blresnet")
 
     @property
     def little_blocks(self) -> tuple[int, int, int]:
@@ -99,6 +144,57 @@ class Architecture(_Frozen):
     def depth(self) -> int | None:
         """50, 101 or 152, or None for a network of another depth."""
         return next((d for d, blocks in PUBLISHED_BLOCKS.items() if blocks == self.blocks), None)
+
+    def requirements(self) -> dict[str, object]:
+        """What decides scores, beside the weights: of beta, what it makes of Little."""
+        said = self.model_dump(mode="json", exclude={"beta", "dropout"})
+        return {**said, "little_blocks": list(self.little_blocks)}
+
+
+class _Plain(_Member):
+    """A ResNet: every frame at full size, its stages 1, 2, 4 and 8 (basic) or 4 times as wide."""
+
+    block: Literal["basic", "bottleneck"] = "bottleneck"
+    big_input: Literal["high"] = "high"
+
+    @model_validator(mode="after")
+    def _has_blocks(self) -> Self:
+        if min(self.blocks) < 1:
+            raise ValueError(f"blocks must be at least 1 in each layer; got {self.blocks}")
+        return self
+
+    @property
+    def depth(self) -> int | None:
+        """18 to 152, or None for a network of another depth."""
+        return next(
+            (
+                depth
+                for depth, blocks in RESNET_BLOCKS.items()
+                if blocks == self.blocks and (depth < 50) == (self.block == "basic")
+            ),
+            None,
+        )
+
+
+class ResNetArchitecture(_Plain):
+    """A plain ResNet on frames one by one, whose logits are averaged; TAM or TSM in its blocks."""
+
+    family: Literal["tsn-resnet", "tsm-resnet", "tam-resnet"] = "tsn-resnet"
+    temporal_pooling: Pooling = "none"
+    """After layers 1, 2 and 3: half the frames each time."""
+
+
+class I3DArchitecture(_Plain):
+    """A ResNet inflated to 3D: 3x7x7 stem, 3x3x3 in every block; TAM before the blocks, or not."""
+
+    family: Literal["i3d-resnet", "i3d-tam-resnet"] = "i3d-resnet"
+    temporal_stride: Literal[1, 2] = 1
+    """Of layers 2, 3 and 4."""
+
+
+AnyArchitecture = Annotated[
+    Architecture | ResNetArchitecture | I3DArchitecture, Field(discriminator="family")
+]
 
 
 class Suggests(_Frozen):
@@ -117,7 +213,7 @@ class ModelSpec(_Frozen):
     """What weights require and suggest."""
 
     name: str
-    architecture: Architecture
+    architecture: AnyArchitecture
     labels: tuple[str, ...]
     size_px: int = Field(default=224, ge=32, multiple_of=2)
     mean: tuple[float, ...] = IMAGENET_MEAN
@@ -156,7 +252,5 @@ class ModelSpec(_Frozen):
 
     def requirements(self) -> dict[str, object]:
         """What goes into the model's digest: all that decides its scores, beside the weights."""
-        architecture = self.architecture.model_dump(mode="json", exclude={"beta", "dropout"})
-        architecture["little_blocks"] = list(self.architecture.little_blocks)
         rest = self.model_dump(mode="json", include={"labels", "size_px", "mean", "std", "score"})
-        return {"architecture": architecture, **rest}
+        return {"architecture": self.architecture.requirements(), **rest}

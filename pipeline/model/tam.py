@@ -6,23 +6,23 @@ Source: Fan et al., "More Is Less", NeurIPS 2019, section 3.2. Axes: N clips, T 
 pairs, C channels, H x W.
 """
 
-from collections.abc import Callable
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
-Resize = Callable[[Tensor], Tensor]
+from pipeline.model.mixing import Mixer, Resize, same
+
+TAMStart = Literal["published", "identity", "difference"]
 
 
-def _same(x: Tensor) -> Tensor:
-    return x
-
-
-class TAM(nn.Module):
+class TAM(Mixer):
     """Depthwise temporal aggregation with r taps; weights are named as published."""
 
     def __init__(self, channels: int, taps: int) -> None:
         super().__init__()
         self.taps = taps
+        self.macs_per_value = taps
         if taps == 3:
             self.prev, self.next, self.curr = (_tap(channels) for _ in range(3))
         else:
@@ -49,7 +49,7 @@ class TAM(nn.Module):
         )
 
     def interleaved(
-        self, little_NPCHW: Tensor, big_NPCHW: Tensor, *, up: Resize = _same, down: Resize = _same
+        self, little_NPCHW: Tensor, big_NPCHW: Tensor, *, up: Resize = same, down: Resize = same
     ) -> tuple[Tensor, Tensor]:
         """Mix frames that alternate between little (0, 2 …) and big (1, 3 …).
 
@@ -66,11 +66,37 @@ class TAM(nn.Module):
                 for_big.append((big_NPCHW, shift // 2, weight))
         return _mixed(for_little), _mixed(for_big)
 
+    @torch.no_grad()
+    def start(self, how: TAMStart) -> None:
+        """Set the weights that training starts from.
+
+        ``published``: He's normal, as for any convolution. ``identity``: each frame as it is.
+        ``difference``: of a quarter of the channels each, minus the frame before and minus the
+        next one; the other half as it is.
+        """
+        for shift, weight in self._by_shift():
+            if how == "published":
+                weight.copy_(torch.randn_like(weight) * (2 / len(weight)) ** 0.5)
+                continue
+            weight.fill_(1.0 if shift == 0 else 0.0)
+            quarter = len(weight) // 4
+            if how == "difference" and abs(shift) == 1:
+                first = 0 if shift < 0 else quarter
+                weight[first : first + quarter] = -1.0
+
     def _by_shift(self) -> list[tuple[int, Tensor]]:
         """(frames ahead, weights [C, 1, 1]) of each tap."""
         layers = [self.prev, self.curr, self.next] if self.taps == 3 else list(self.blending_layers)
         weights = [layer.get_parameter("weight").flatten(1).unsqueeze(-1) for layer in layers]
         return [(i - self.taps // 2, weight) for i, weight in enumerate(weights)]
+
+
+class TAM3d(TAM):
+    """The same for networks that hold clips as [N, C, T, H, W]."""
+
+    def forward(self, x_NCTHW: Tensor) -> Tensor:
+        """Mix frames: [N, C, T, H, W] in and out."""
+        return super().forward(x_NCTHW.transpose(1, 2)).transpose(1, 2)
 
 
 def _tap(channels: int) -> nn.Conv2d:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.model import Architecture, BLVNetTAM, ModelSpec, Recognizer
+from pipeline.model import Architecture, ModelSpec, Recognizer, VideoNetwork, build
 from pipeline.model.bundle import digest_of
 from pipeline.records import Clock, Session, TimeOfDay, Window, WindowSpan, read_only
 from tests.golden.recipe import make_state
@@ -33,11 +33,11 @@ def make_architecture() -> Callable[..., Architecture]:
 
 
 @pytest.fixture
-def make_network(make_architecture: Callable[..., Architecture]) -> Callable[..., BLVNetTAM]:
+def make_network(make_architecture: Callable[..., Architecture]) -> Callable[..., VideoNetwork]:
     """A network drawn from the recipe of the golden vectors."""
 
-    def make(seed: int = 1, **said: object) -> BLVNetTAM:
-        network = BLVNetTAM(make_architecture(**said)).eval()
+    def make(seed: int = 1, **said: object) -> VideoNetwork:
+        network = build(make_architecture(**said)).eval()
         shapes = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
         drawn = make_state(shapes, seed)
         network.load_state_dict({name: torch.from_numpy(a) for name, a in drawn.items()})
@@ -47,7 +47,7 @@ def make_network(make_architecture: Callable[..., Architecture]) -> Callable[...
 
 
 @pytest.fixture
-def make_recognizer(make_network: Callable[..., BLVNetTAM]) -> Callable[..., Recognizer]:
+def make_recognizer(make_network: Callable[..., VideoNetwork]) -> Callable[..., Recognizer]:
     def make(
         size_px: int = 32, spec: dict[str, object] | None = None, **said: object
     ) -> Recognizer:

@@ -10,9 +10,9 @@ import torch
 
 from pipeline.config import ModelConfig
 from pipeline.errors import CheckpointMismatch, ModelError
-from pipeline.model import BLVNetTAM, load, load_from
+from pipeline.model import VideoNetwork, load, load_from
 
-Make = Callable[..., BLVNetTAM]
+Make = Callable[..., VideoNetwork]
 
 
 @pytest.fixture

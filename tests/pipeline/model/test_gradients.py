@@ -30,10 +30,7 @@ def out_of_place(tam: TAM, x_NTCHW: Tensor) -> Tensor:
     """The formula, tap by tap, on a clip with zeros before and after it."""
     half, frames = tam.taps // 2, x_NTCHW.shape[1]
     around = torch.nn.functional.pad(x_NTCHW, (0, 0) * 3 + (half, half))
-    if tam.taps == 3:
-        layers = [tam.prev, tam.curr, tam.next]
-    else:
-        layers = list(tam.blending_layers)
+    layers = [tam.prev, tam.curr, tam.next] if tam.taps == 3 else list(tam.blending_layers)
     terms = [
         around[:, i : i + frames] * layer.weight.reshape(-1, 1, 1) for i, layer in enumerate(layers)
     ]

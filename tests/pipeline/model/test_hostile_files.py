@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from pipeline.errors import CheckpointMismatch, CheckpointRefused, ConfigError, ModelError
-from pipeline.model import BLVNetTAM, load
+from pipeline.model import VideoNetwork, build, load
 from pipeline.model.device import pick
 
-Make = Callable[..., BLVNetTAM]
+Make = Callable[..., VideoNetwork]
 State = dict[str, torch.Tensor]
 PREFIX = "baseline_model."
 
@@ -30,7 +30,7 @@ def published() -> State:
 
     architecture = Architecture(frames=4, classes=3, alpha=8)
     with torch.device("meta"):
-        names = BLVNetTAM(architecture).state_dict()
+        names = build(architecture).state_dict()
     return {name: torch.zeros(tensor.shape) for name, tensor in names.items()}
 
 

@@ -5,20 +5,20 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from pipeline.model import Architecture, BLVNetTAM, cost
+from pipeline.model import Architecture, VideoNetwork, build, cost
 from pipeline.model.spec import PUBLISHED_BLOCKS
 from tests.pipeline.model import plain
 
-Make = Callable[..., BLVNetTAM]
+Make = Callable[..., VideoNetwork]
 
 
-def clip_of(network: BLVNetTAM, height: int, width: int, n: int = 1) -> torch.Tensor:
+def clip_of(network: VideoNetwork, height: int, width: int, n: int = 1) -> torch.Tensor:
     a = network.architecture
     generator = torch.Generator().manual_seed(5)
     return torch.randn(n, a.frames, a.in_channels, height, width, generator=generator)
 
 
-def check(network: BLVNetTAM, height: int, width: int) -> None:
+def check(network: VideoNetwork, height: int, width: int) -> None:
     """In float64, where another order of sums makes no difference to speak of."""
     network = network.double()
     clip = clip_of(network, height, width, n=2).double()
@@ -138,5 +138,5 @@ def test_a_low_big_input_saves_stem() -> None:
 
 def test_the_largest_network_runs_on_meta_for_free() -> None:
     with torch.device("meta"):
-        network = BLVNetTAM(Architecture(blocks=PUBLISHED_BLOCKS[152], frames=64, classes=400))
+        network = build(Architecture(blocks=PUBLISHED_BLOCKS[152], frames=64, classes=400))
         assert network(torch.zeros(2, 64, 3, 224, 224)).shape == (2, 400)

@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.errors import CheckpointMismatch, CheckpointRefused, ModelError
-from pipeline.model import BLVNetTAM, Recognizer, load, save_bundle
+from pipeline.model import Recognizer, VideoNetwork, load, save_bundle
 from tests.golden import recipe
 
-Make = Callable[..., BLVNetTAM]
+Make = Callable[..., VideoNetwork]
 GOLDEN = Path(recipe.__file__).parent
 
 
