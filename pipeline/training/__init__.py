@@ -1,0 +1,1 @@
+"""training: data sets, augmentation, training and evaluation of the networks that ``model`` builds."""
