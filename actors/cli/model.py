@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -19,6 +19,12 @@ app = typer.Typer(
 
 Frames = Annotated[int | None, typer.Option(help="T, where the file's name doesn't tell.")]
 Beta = Annotated[int | None, typer.Option(help="Beta, where the file's name doesn't tell.")]
+Pool = Annotated[
+    Literal["none", "max", "avg"] | None,
+    typer.Option(
+        "--temporal-pooling", help="How a ResNet pools frames, where the file's name doesn't tell."
+    ),
+]
 Labels = Annotated[Path | None, typer.Option(help="Text file with a label per line.")]
 
 
@@ -28,10 +34,18 @@ def convert(
     target: Annotated[Path, typer.Argument(help="The bundle to write (.safetensors).")],
     frames: Frames = None,
     beta: Beta = None,
+    temporal_pooling: Pool = None,
     labels: Labels = None,
 ) -> int:
     """Make one file that carries everything the weights need."""
-    recognizer = load(source, device="cpu", frames=frames, beta=beta, labels=labels)
+    recognizer = load(
+        source,
+        device="cpu",
+        frames=frames,
+        beta=beta,
+        temporal_pooling=temporal_pooling,
+        labels=labels,
+    )
     save_bundle(recognizer, target)
     Console().print(
         f"{target}: {recognizer.spec.name}, digest {recognizer.digest}", highlight=False
@@ -44,10 +58,18 @@ def info(
     file: Annotated[str, typer.Argument(help="A checkpoint, a bundle, or default.")],
     frames: Frames = None,
     beta: Beta = None,
+    temporal_pooling: Pool = None,
     labels: Labels = None,
 ) -> int:
     """Say what a file holds: network, sizes, labels, cost, origin."""
-    recognizer = load(file, device="cpu", frames=frames, beta=beta, labels=labels)
+    recognizer = load(
+        file,
+        device="cpu",
+        frames=frames,
+        beta=beta,
+        temporal_pooling=temporal_pooling,
+        labels=labels,
+    )
     spec, architecture = recognizer.spec, recognizer.spec.architecture
     price = cost(architecture, size_px=spec.size_px)
     shown = ", ".join(spec.labels[:8]) + (", …" if len(spec.labels) > 8 else "")

@@ -6,38 +6,42 @@ doesn't fit is an error, never skipped.
 Cost: see ``cost``; 50-f8x2 takes 23.85 GMAC per clip, 2.75 times less than a TSN ResNet-50.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from pipeline.config import ModelConfig, describe
-from pipeline.errors import CheckpointRefused, ModelError
+from pipeline.errors import ModelError
 from pipeline.model.batcher import Batcher
-from pipeline.model.bundle import digest_of, read_bundle, write_bundle
+from pipeline.model.bundle import (
+    DEFAULT,
+    DEFAULT_PATH,
+    digest_of,
+    is_safetensors,
+    named,
+    read_bundle,
+    write_bundle,
+)
 from pipeline.model.cost import Cost, cost
 from pipeline.model.device import pick, share_cpu
 from pipeline.model.family import NAMES, architecture_of, bare, build
 from pipeline.model.network import VideoNetwork
 from pipeline.model.pickled import read_state
-from pipeline.model.published import (
-    DATASET_CLASSES,
-    check_tensors,
-    read_architecture,
-    read_name,
-)
+from pipeline.model.published import DATASET_CLASSES, read_architecture, read_dataset
+from pipeline.model.published_resnet import renamed
 from pipeline.model.recognizer import Recognizer
 from pipeline.model.spec import (
     AnyArchitecture,
     Architecture,
     I3DArchitecture,
     ModelSpec,
+    Pooling,
     ResNetArchitecture,
     Suggests,
 )
-
-DEFAULT = "default"
-DEFAULT_PATH = Path(__file__).with_name("default.safetensors")
+from pipeline.model.start import StartReport, from_image_weights
+from pipeline.model.tensors import check_tensors
 
 
 def load(
@@ -46,31 +50,35 @@ def load(
     device: str = "auto",
     frames: int | None = None,
     beta: int | None = None,
+    temporal_pooling: Pooling | None = None,
     labels: str | Path | Sequence[str] | None = None,
 ) -> Recognizer:
-    """The recognizer in a file: our bundle, or a checkpoint as the paper's authors release it.
+    """The recognizer in a file: our bundle, or a checkpoint as the papers' authors release it.
 
-    ``default`` is the one that comes along. ``frames`` (T) and ``beta`` are for checkpoints whose
-    name doesn't tell; ``labels`` is a text file with one per line, or the labels themselves. Code
-    in a file is never run.
+    ``default`` is the one that comes along. ``frames`` (T), ``beta`` and, for ResNets,
+    ``temporal_pooling`` are for checkpoints whose name doesn't tell; ``labels`` is a text file
+    with one per line, or the labels themselves. Code in a file is never run.
 
     Raises:
         CheckpointRefused: no checkpoint, a damaged one, or one that wants to run code.
         CheckpointMismatch: tensors that don't fit; the message lists them.
         ModelError: something is missing, or contradicts the file.
     """
-    path = DEFAULT_PATH if str(path) == DEFAULT else Path(path)
+    path = named(path)
     where = pick(device)
-    if _is_bundle(path):
+    if is_safetensors(path):
         state, spec, digest = read_bundle(path)
         check_tensors(state, spec.architecture, path)
-        _check_said(path, spec.architecture, frames, beta)
+        said = {"frames": frames, "beta": beta, "temporal_pooling": temporal_pooling}
+        _check_said(path, spec.architecture, said)
         if labels is not None:
             spec = _checked(path, spec.model_dump() | {"labels": _labels(labels)})
             digest = digest_of(state, spec)
     else:
-        state = read_state(path)
-        architecture = read_architecture(state, path, frames=frames, beta=beta)
+        state = renamed(read_state(path))
+        architecture = read_architecture(
+            state, path, frames=frames, beta=beta, temporal_pooling=temporal_pooling
+        )
         check_tensors(state, architecture, path)
         spec = _published_spec(path, architecture, labels)
         digest = digest_of(state, spec)
@@ -102,43 +110,21 @@ def save_bundle(recognizer: Recognizer, path: str | Path) -> None:
     write_bundle(Path(path), recognizer.network.state_dict(), recognizer.spec)
 
 
-def _is_bundle(path: Path) -> bool:
-    """A safetensors file begins with the length of its JSON header; says what isn't even a file."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(512)
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; check the path of the model") from None
-    except OSError as error:
-        raise ModelError(f"{path}: can't be read: {error.strerror}") from None
-    if not head:
-        raise CheckpointRefused(f"{path}: the file is empty; was it copied to its end?")
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":
-        raise CheckpointRefused(
-            f"{path}: a web page, not a checkpoint; download the file itself, not its page"
-        )
-    return head[8:9] == b"{" or path.suffix == ".safetensors"
-
-
-def _check_said(
-    path: Path, architecture: AnyArchitecture, frames: int | None, beta: int | None
-) -> None:
-    for name, said, found in (
-        ("frames", frames, architecture.frames),
-        ("beta", beta, getattr(architecture, "beta", None)),
-    ):
-        if said is not None and said != found:
-            raise ModelError(f"{path}: {name}={said} was given, but the bundle says {found}")
+def _check_said(path: Path, architecture: AnyArchitecture, said: Mapping[str, object]) -> None:
+    for name, value in said.items():
+        found = getattr(architecture, name, None)
+        if value is not None and value != found:
+            raise ModelError(f"{path}: {name}={value} was given, but the bundle says {found}")
 
 
 def _published_spec(
     path: Path, architecture: AnyArchitecture, labels: str | Path | Sequence[str] | None
 ) -> ModelSpec:
-    name = read_name(path)
-    wanted = DATASET_CLASSES.get(name.dataset or "") if name else None
+    dataset = read_dataset(path)
+    wanted = DATASET_CLASSES.get(dataset or "")
     if wanted is not None and wanted != architecture.classes:
         raise ModelError(
-            f"{path}: its name says {name and name.dataset}, which has {wanted} classes, its "
+            f"{path}: its name says {dataset}, which has {wanted} classes, its "
             f"tensors have {architecture.classes}"
         )
     if labels is None:
@@ -178,6 +164,8 @@ def _labels(labels: str | Path | Sequence[str]) -> tuple[str, ...]:
 
 
 __all__ = [
+    "DEFAULT",
+    "DEFAULT_PATH",
     "NAMES",
     "AnyArchitecture",
     "Architecture",
@@ -187,11 +175,13 @@ __all__ = [
     "ModelSpec",
     "Recognizer",
     "ResNetArchitecture",
+    "StartReport",
     "Suggests",
     "VideoNetwork",
     "architecture_of",
     "build",
     "cost",
+    "from_image_weights",
     "load",
     "load_from",
     "save_bundle",

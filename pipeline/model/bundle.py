@@ -20,11 +20,41 @@ from torch import Tensor
 
 from pipeline.config import describe
 from pipeline.errors import CheckpointRefused, ModelError
-from pipeline.model.published import State, significant
 from pipeline.model.spec import ModelSpec
+from pipeline.model.tensors import State, significant
 
+DEFAULT = "default"
+DEFAULT_PATH = Path(__file__).with_name("default.safetensors")
 HEADER = "actionstream"
 DIGEST = "actionstream_digest"
+
+
+def named(path: str | Path) -> Path:
+    """A path; ``default`` is the one that comes along."""
+    return DEFAULT_PATH if str(path) == DEFAULT else Path(path)
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether it begins as such a file does: with the length of its JSON header.
+
+    Raises:
+        CheckpointRefused: an empty file, or a web page.
+        ModelError: no file, or one that can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file; check the path of the model") from None
+    except OSError as error:
+        raise ModelError(f"{path}: can't be read: {error.strerror}") from None
+    if not head:
+        raise CheckpointRefused(f"{path}: the file is empty; was it copied to its end?")
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":
+        raise CheckpointRefused(
+            f"{path}: a web page, not a checkpoint; download the file itself, not its page"
+        )
+    return head[8:9] == b"{" or path.suffix == ".safetensors"
 
 
 def digest_of(state: State, spec: ModelSpec) -> str:
@@ -47,14 +77,7 @@ def read_bundle(path: Path) -> tuple[dict[str, Tensor], ModelSpec, str]:
     Raises:
         CheckpointRefused: damaged, cut short, no bundle of ours, or not what its digest says.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, RuntimeError):
-        raise CheckpointRefused(
-            f"{path}: damaged, or cut short; copy it again from where it came from"
-        ) from None
+    state, metadata = read_safetensors(path)
     if HEADER not in metadata:
         raise CheckpointRefused(
             f"{path}: a safetensors file without the header of actionstream; make a bundle of the "
@@ -68,6 +91,22 @@ def read_bundle(path: Path) -> tuple[dict[str, Tensor], ModelSpec, str]:
     if digest != metadata.get(DIGEST):
         raise CheckpointRefused(f"{path}: its tensors are not those that its digest was made of")
     return state, spec, digest
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors (float32) and the header's texts of any safetensors file.
+
+    Raises:
+        CheckpointRefused: damaged, or cut short.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            return {name: file.get_tensor(name).float() for name in file.keys()}, metadata  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, RuntimeError):
+        raise CheckpointRefused(
+            f"{path}: damaged, or cut short; copy it again from where it came from"
+        ) from None
 
 
 def write_bundle(path: Path, state: State, spec: ModelSpec) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints as the paper's authors release them, read without running what they contain.
+"""Checkpoints as the papers' authors release them, read without running what they contain.
 
 A file is a pickled state dict, or a dict that holds one under ``state_dict``; names may carry
 ``module.``. The architecture is read off names and shapes. What they can't tell, the number of
@@ -8,23 +8,26 @@ word, so nothing is skipped here.
 """
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
-from torch import Tensor
 
 from pipeline.config import describe
-from pipeline.errors import CheckpointMismatch, CheckpointRefused, ModelError
-from pipeline.model.family import bare
-from pipeline.model.spec import PUBLISHED_BLOCKS, AnyArchitecture, Architecture
+from pipeline.errors import CheckpointMismatch, ModelError
+from pipeline.model.published_resnet import is_resnet, read_resnet, read_resnet_name
+from pipeline.model.spec import PUBLISHED_BLOCKS, AnyArchitecture, Architecture, Pooling
+from pipeline.model.tensors import State, count, shape
 
-State = Mapping[str, Tensor]
-
-DATASET_CLASSES = {"st2stv1": 174, "st2stv2": 174, "kinetics400": 400}
+DATASET_CLASSES = {
+    "st2stv1": 174,
+    "st2stv2": 174,
+    "ssv1": 174,
+    "ssv2": 174,
+    "kinetics400": 400,
+    "k400": 400,
+}
 PUBLISHED_WIDTH, PUBLISHED_BETA = 64, 4
-SHOWN = 8  # names listed in a message, of each kind
 
 _NAME = re.compile(
     r"(?:(?P<dataset>[\w.]+)-)?bLVNet-TAM-(?P<depth>\d+)-a(?P<alpha>\d+)-b(?P<beta>\d+)"
@@ -54,9 +57,20 @@ def read_name(path: Path) -> FileName | None:
     return FileName(dataset and dataset.lower(), depth, alpha, beta, 2 * pairs)
 
 
+def read_dataset(path: Path) -> str | None:
+    """The data set that a file's name begins with, in small letters."""
+    name = read_name(path) or read_resnet_name(path)
+    return name.dataset if name else None
+
+
 def read_architecture(
-    state: State, path: Path, *, frames: int | None, beta: int | None
-) -> Architecture:
+    state: State,
+    path: Path,
+    *,
+    frames: int | None,
+    beta: int | None = None,
+    temporal_pooling: Pooling | None = None,
+) -> AnyArchitecture:
     """The architecture that names and shapes tell, completed by file name and arguments.
 
     Raises:
@@ -64,6 +78,16 @@ def read_architecture(
         ModelError: the number of frames isn't known, or what was said contradicts the tensors.
     """
     _check_family(state, path)
+    if is_resnet(state):
+        if beta is not None:
+            raise ModelError(f"{path}: beta={beta} was given, but a plain ResNet has none")
+        return read_resnet(state, path, frames=frames, pooling=temporal_pooling)
+    if temporal_pooling not in (None, "none"):
+        raise ModelError(f"{path}: {temporal_pooling=} was given, but bLVNet-TAM pools no frames")
+    return _read_blvnet(state, path, frames=frames, beta=beta)
+
+
+def _read_blvnet(state: State, path: Path, *, frames: int | None, beta: int | None) -> Architecture:
     name = read_name(path)
     frames = _agreed("frames", frames, name.frames if name else None, path)
     beta = _agreed("beta", beta, name.beta if name else None, path)
@@ -74,10 +98,10 @@ def read_architecture(
         )
     prefix = "baseline_model."
     blocks = _blocks(state, prefix, name, path)
-    width, in_channels = _shape(state, prefix + "conv1.weight", (64, 3))[:2]
-    thin = _shape(state, prefix + "layer3.little_e.0.weight", (1, 8 * width))[1]
+    width, in_channels = shape(state, prefix + "conv1.weight", (64, 3))[:2]
+    thin = shape(state, prefix + "layer3.little_e.0.weight", (1, 8 * width))[1]
     alpha = max(1, 16 * width // max(1, thin))  # where Little is widest, so that rounding is least
-    little = tuple(_count(state, f"{prefix}layer{n}.little.") for n in (1, 2, 3))
+    little = tuple(count(state, f"{prefix}layer{n}.little.") for n in (1, 2, 3))
     dropout = "new_fc.weight" in state
     classifier = "new_fc.weight" if dropout else prefix + "fc.weight"
     if name is not None and name.alpha != alpha:
@@ -91,63 +115,25 @@ def read_architecture(
             taps=_taps(state, prefix),
             frames=frames,
             in_channels=in_channels,
-            classes=_shape(state, classifier, (1,))[0],
+            classes=shape(state, classifier, (1,))[0],
             dropout=0.5 if dropout else 0.0,
         )
     except ValidationError as error:
         raise CheckpointMismatch(f"{path}: no bLVNet-TAM is like this: {describe(error)}") from None
 
 
-def check_tensors(state: State, architecture: AnyArchitecture, path: Path) -> None:
-    """Names, shapes and values are those of a network of this architecture.
-
-    Raises:
-        CheckpointMismatch: names or shapes differ; the message lists them.
-        CheckpointRefused: a weight is not a number, or infinite, or a variance below zero.
-    """
-    wanted = significant(bare(architecture).state_dict())
-    given = significant(state)
-    complaints = [
-        _listed("missing", (name for name in wanted if name not in given)),
-        _listed("left over", (name for name in given if name not in wanted)),
-        _listed(
-            "of another shape",
-            (
-                f"{name} {list(given[name].shape)} instead of {list(tensor.shape)}"
-                for name, tensor in wanted.items()
-                if name in given and given[name].shape != tensor.shape
-            ),
-        ),
-    ]
-    if any(complaints):
-        raise CheckpointMismatch(
-            f"{path}: its tensors don't fit the network: {'; '.join(filter(None, complaints))}"
-        )
-    for name, tensor in given.items():
-        if not tensor.float().isfinite().all():
-            raise CheckpointRefused(f"{path}: {name} holds values that are not finite numbers")
-        if name.endswith(".running_var") and (tensor < 0).any():
-            raise CheckpointRefused(f"{path}: {name} holds variances below zero")
-
-
-def significant(state: State) -> dict[str, Tensor]:
-    """Without batch norm's counters, which decide nothing in evaluation."""
-    return {k: v for k, v in state.items() if not k.endswith(".num_batches_tracked")}
-
-
 def _check_family(state: State, path: Path) -> None:
     if any(name.startswith("baseline_model.") for name in state):
         return
     if "bl_init.weight" in state:
-        looks = "an image network (bLResNet), which has no temporal part"
-    elif any(".tam." in name for name in state):
-        looks = "a TAM-ResNet"
-    elif "layer1.0.conv1.weight" in state:
-        looks = "a plain ResNet"
+        looks = "an image network (bLResNet), from which a video network can only start"
+    elif is_resnet(state):
+        return
     else:
         looks = f"something else (its first tensor is {next(iter(state))!r})"
     raise CheckpointMismatch(
-        f"{path}: not a bLVNet-TAM (no tensor is named baseline_model.…); it looks like {looks}"
+        f"{path}: neither a bLVNet-TAM (no tensor is named baseline_model.…) nor a ResNet; "
+        f"it looks like {looks}"
     )
 
 
@@ -165,13 +151,13 @@ def _blocks(
     A published network that lost the last blocks of a layer is not taken for a smaller one: what
     it should have is returned, so that the tensors it lacks are listed.
     """
-    one, two, three = (_count(state, f"{prefix}layer{n}.big.") + 1 for n in (1, 2, 3))
-    found = (one, two, three, _count(state, f"{prefix}layer4."))
+    one, two, three = (count(state, f"{prefix}layer{n}.big.") + 1 for n in (1, 2, 3))
+    found = (one, two, three, count(state, f"{prefix}layer4."))
     if found in PUBLISHED_BLOCKS.values():
         meant = None
     elif name is not None and name.depth in PUBLISHED_BLOCKS:
         meant = PUBLISHED_BLOCKS[name.depth]
-    elif _shape(state, prefix + "conv1.weight", (PUBLISHED_WIDTH,))[0] == PUBLISHED_WIDTH:
+    elif shape(state, prefix + "conv1.weight", (PUBLISHED_WIDTH,))[0] == PUBLISHED_WIDTH:
         meant = next((b for b in PUBLISHED_BLOCKS.values() if _lost_some(found, b)), None)
     else:
         meant = None
@@ -218,27 +204,5 @@ def _beta(
 
 def _taps(state: State, prefix: str) -> int:
     return (
-        3 if f"{prefix}tam.curr.weight" in state else _count(state, f"{prefix}tam.blending_layers.")
+        3 if f"{prefix}tam.curr.weight" in state else count(state, f"{prefix}tam.blending_layers.")
     )
-
-
-def _count(state: State, prefix: str) -> int:
-    """How many numbered modules there are below a name."""
-    heads = (name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix))
-    return len({head for head in heads if head.isdigit()})
-
-
-def _shape(state: State, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    """A tensor's shape; the default where it is missing, which is complained of later."""
-    tensor = state.get(name)
-    if tensor is None or tensor.ndim < len(default):
-        return default
-    return tuple(tensor.shape)
-
-
-def _listed(what: str, names: Iterable[str]) -> str:
-    found = sorted(names)
-    if not found:
-        return ""
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return f"{len(found)} {what}: {', '.join(found[:SHOWN])}{more}"

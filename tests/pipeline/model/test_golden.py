@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.model import load
+from pipeline.model import Architecture, ResNetArchitecture, load
 from tests.golden import recipe
 
 GOLDEN = Path(recipe.__file__).parent
@@ -45,6 +45,7 @@ def test_the_published_logits_come_out_of_a_file_as_its_authors_wrote_it(
     assert close(logits_NK, golden["logits"])
     assert close(logits_NK, golden["logits_float64"])
     a, said = recognizer.spec.architecture, case["model"]
+    assert isinstance(a, Architecture)
     assert (a.depth, a.alpha, a.beta, a.frames, a.taps, a.classes) == (
         said["depth"],
         said["alpha"],
@@ -71,3 +72,33 @@ def test_a_bare_state_dict_loads_with_either_place_of_the_classifier(
     with torch.inference_mode():
         assert close(recognizer.network(clip), np.load(GOLDEN / f"{name}.npz")["logits"])
     assert (recognizer.spec.architecture.dropout > 0) == dropout
+
+
+RESNETS = {
+    "tam-resnet-50-f8": "K400-TAM-ResNet-50-f8.pth.tar",
+    "tsn-resnet-18-f8": "st2stv2-rgb-resnet-18-f8-cosine-bs64-e50.pth.tar",
+}
+
+
+@pytest.mark.parametrize("name", RESNETS)
+def test_resnets_for_video_load_as_their_authors_wrote_them(name: str, tmp_path: Path) -> None:
+    case = json.loads((GOLDEN / f"{name}.json").read_text())
+    path = tmp_path / RESNETS[name]
+    state = {f"module.{key}": tensor for key, tensor in drawn(case).items()}
+    torch.save({"state_dict": state, "epoch": 3, "arch": "x"}, path)
+    recognizer = load(path, device="cpu")
+    clip = torch.from_numpy(recipe.make_clip(case["clip"], case["seed"]))
+    with torch.inference_mode():
+        logits_NK = recognizer.network(clip)
+    golden = np.load(GOLDEN / f"{name}.npz")
+    assert close(logits_NK, golden["logits"])
+    assert close(logits_NK, golden["logits_float64"])
+    a, said = recognizer.spec.architecture, case["model"]
+    assert isinstance(a, ResNetArchitecture)
+    assert (a.family, a.depth, a.frames, a.classes, a.temporal_pooling) == (
+        said["family"],
+        said["depth"],
+        said["frames"],
+        said["classes"],
+        "none",
+    )
