@@ -102,7 +102,7 @@ def ls(
     classes: Annotated[int, typer.Option(help="Classes told apart.")] = 174,
 ) -> int:
     """List the networks that can be built, trained and loaded, with what a window costs."""
-    columns = ("network", "frames", "px", "parameters", "GMAC", "activations")
+    columns = ("network", "frames", "px", "parameters", "GMAC", "inference", "training")
     table = Table(*columns, box=None, pad_edge=False)
     said = {} if frames is None else {"frames": frames}
     for name in NAMES:
@@ -113,7 +113,8 @@ def ls(
     table.add_row(f"default ({spec.name})", *_price(spec.architecture, spec.size_px))
     Console(highlight=False).print(table)
     Console(highlight=False).print(
-        "Of one window; activations: the most alive at once in inference, in float32."
+        "Of one window. Activations in float32: the most alive at once in inference, and what is\n"
+        "kept for the way back in training."
     )
     return 0
 
@@ -126,6 +127,7 @@ def _price(architecture: AnyArchitecture, size_px: int) -> tuple[str, ...]:
         f"{price.parameters / 1e6:.2f} M",
         f"{price.macs / 1e9:.3f}",
         f"{price.activation_bytes / 2**20:.1f} MiB",
+        f"{price.training_bytes / 2**20:.0f} MiB",
     )
 
 

@@ -7,6 +7,8 @@ Activation bytes are the peak of what is alive at once while one clip goes throu
 evaluation, in float32, as the code stands: the clip, and every tensor from the operation that
 makes it to the last that reads it. Weights, what a convolution needs for itself, and what an
 allocator rounds up are not in it; measured memory is therefore larger, by about the weights.
+Trained bytes are what one clip in training keeps for the way back, in float32: every tensor that
+autograd saves, counted once, without weights, gradients and what an optimiser holds.
 """
 
 import weakref
@@ -34,22 +36,41 @@ class Cost:
     macs_by_stage: dict[str, int]
     activation_bytes: int
     """Peak in inference, in float32, without the weights."""
+    training_bytes: int
+    """Kept for the way back in training, in float32, without the weights."""
 
 
 def cost(architecture: AnyArchitecture, *, size_px: int) -> Cost:
     """Count parameters, multiply-accumulates and activations for square frames of a size."""
-    network = bare(architecture).eval()
+    network = bare(architecture)
+    shape = (1, architecture.frames, architecture.in_channels, size_px, size_px)
+    training_bytes = _saved_bytes(network.train(), shape)
     macs: Counter[str] = Counter()
-    _count(network, macs)
+    _count(network.eval(), macs)
     with torch.no_grad(), _Alive() as alive:
-        shape = (1, architecture.frames, architecture.in_channels, size_px, size_px)
         network(torch.zeros(shape, device="meta"))
     return Cost(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         macs=macs.total(),
         macs_by_stage=dict(macs),
         activation_bytes=alive.peak_bytes,
+        training_bytes=training_bytes,
     )
+
+
+def _saved_bytes(network: VideoNetwork, shape: tuple[int, ...]) -> int:
+    weights = {id(parameter.untyped_storage()) for parameter in network.parameters()}
+    saved: dict[int, torch.UntypedStorage] = {}  # holds them, so that no id comes twice
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if id(storage) not in weights:
+            saved[id(storage)] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        network(torch.zeros(shape, device="meta"))
+    return sum(storage.nbytes() for storage in saved.values())
 
 
 def _count(network: VideoNetwork, macs: Counter[str]) -> None:

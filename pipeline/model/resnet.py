@@ -126,10 +126,10 @@ class ResNet(VideoNetwork):
 
 def _pool_frames(x: Tensor, frames: int, pooling: Pooling) -> Tensor:
     """Half the frames, each of three neighbours; zeros beyond the ends count in a mean."""
-    clip_NCTHW = by_clip(x, frames).transpose(1, 2)
-    pool = F.max_pool3d if pooling == "max" else F.avg_pool3d
-    pooled: Tensor = pool(clip_NCTHW, (3, 1, 1), stride=(2, 1, 1), padding=(1, 0, 0))
-    return pooled.transpose(1, 2).flatten(0, 1)
+    rows_NCTS = by_clip(x, frames).transpose(1, 2).flatten(3)
+    pool = F.max_pool2d if pooling == "max" else F.avg_pool2d  # avg_pool3d refuses two frames
+    pooled: Tensor = pool(rows_NCTS, (3, 1), stride=(2, 1), padding=(1, 0))
+    return pooled.transpose(1, 2).reshape(-1, *x.shape[1:])
 
 
 def _downsample(channels_in: int, channels: int, stride: int) -> nn.Sequential | None:

@@ -6,13 +6,35 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 
-from pipeline.model import Architecture, ModelSpec, Recognizer, VideoNetwork, build
+from pipeline.model import AnyArchitecture, ModelSpec, Recognizer, VideoNetwork, build
 from pipeline.model.bundle import digest_of
 from pipeline.records import Clock, Session, TimeOfDay, Window, WindowSpan, read_only
 from tests.golden.recipe import make_state
 
 SMALL = {"blocks": (2, 3, 2, 2), "width": 16, "beta": 2, "frames": 4, "classes": 5}
+
+RELATIVES: dict[str, dict[str, object]] = {
+    "blvnet-tam": SMALL,
+    "blvnet-tsm": SMALL,
+    "blvnet": SMALL | {"big_input": "low"},
+    "tam-blresnet": SMALL,
+    "tsm-blresnet": SMALL,
+    "tsn-blresnet": SMALL,
+    "tam-resnet": {"blocks": (2, 1, 1, 1), "width": 8, "frames": 4, "classes": 5},
+    "tsm-resnet": {"blocks": (1, 2, 1, 1), "width": 8, "frames": 4, "classes": 5},
+    "tsn-resnet": {"blocks": (1, 1, 2, 1), "width": 8, "frames": 4, "classes": 5, "block": "basic"},
+    "i3d-resnet": {"blocks": (1, 1, 1, 2), "width": 8, "frames": 4, "classes": 5},
+    "i3d-tam-resnet": {"blocks": (2, 1, 1, 1), "width": 8, "frames": 4, "classes": 5},
+}
+"""Small members of every family."""
+
+
+@pytest.fixture(params=RELATIVES)
+def family(request: pytest.FixtureRequest) -> str:
+    """Each family in turn."""
+    return str(request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -25,15 +47,18 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def make_architecture() -> Callable[..., Architecture]:
-    def make(**said: object) -> Architecture:
-        return Architecture.model_validate(SMALL | said)
+def make_architecture() -> Callable[..., AnyArchitecture]:
+    """A small member of a family, by default of the paper's own."""
+
+    def make(family: str = "blvnet-tam", **said: object) -> AnyArchitecture:
+        parts = {"family": family, **RELATIVES[family], **said}
+        return TypeAdapter(AnyArchitecture).validate_python(parts)
 
     return make
 
 
 @pytest.fixture
-def make_network(make_architecture: Callable[..., Architecture]) -> Callable[..., VideoNetwork]:
+def make_network(make_architecture: Callable[..., AnyArchitecture]) -> Callable[..., VideoNetwork]:
     """A network drawn from the recipe of the golden vectors."""
 
     def make(seed: int = 1, **said: object) -> VideoNetwork:

@@ -89,11 +89,14 @@ def test_the_network_passes_the_gradients_of_its_plain_form(
         assert (parameter.grad - wanted).abs().max() <= 1e-9 * wanted.abs().max() + 1e-15, name
 
 
-@pytest.mark.parametrize("big_input", ["high", "low"])
-def test_the_slope_in_training_is_what_the_gradient_says(
-    make_network: Make, big_input: str
-) -> None:
-    check_slope(make_network(big_input=big_input, dropout=0.0))
+def test_the_slope_in_training_is_what_the_gradient_says(make_network: Make, family: str) -> None:
+    check_slope(make_network(family=family, dropout=0.0))
+
+
+def test_the_slope_with_pooled_and_strided_time(make_network: Make) -> None:
+    for pooling in ("max", "avg"):
+        check_slope(make_network(family="tam-resnet", temporal_pooling=pooling, dropout=0.0))
+    check_slope(make_network(family="i3d-tam-resnet", temporal_stride=2, dropout=0.0))
 
 
 def check_slope(network: torch.nn.Module) -> None:
