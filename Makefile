@@ -1,13 +1,14 @@
 # make demo    set up and analyse a real video, events printed as a subscriber gets them
 # make test    set up and run every check
 # make bench   the ratios that docs/results.md reports
+# make pictures   what motion clips are made of, for: actionstream data make-motions
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH := 2.13.0
 
-.PHONY: demo test bench setup footage lint clean
+.PHONY: demo test bench setup footage pictures lint clean
 
 demo: $(VENV)/.ready footage
 	$(BIN)/actionstream demo
@@ -28,6 +29,9 @@ setup: $(VENV)/.ready-dev footage deploy/.rtsp-ready
 
 footage: $(VENV)/.ready
 	@$(BIN)/python deploy/footage.py .footage
+
+pictures: $(VENV)/.ready-dev
+	@$(BIN)/python deploy/pictures.py .footage/motions
 
 # torch first and by its exact version: any other way of asking may take a CUDA build of gigabytes.
 $(VENV)/.ready: pyproject.toml
