@@ -5,9 +5,9 @@ import sys
 
 import typer
 
-from actors.cli import analyze, demo, events, model, run, status
+from actors.cli import analyze, data, demo, events, model, run, status, train
 from actors.cli.show import complain
-from pipeline.errors import ActionstreamError, SinkError
+from pipeline.errors import ActionstreamError, SinkError, TrainingError
 
 INPUT_FAILED, CALL_WRONG = 1, 2
 USAGE_ERRORS = typer.BadParameter.__mro__[1:3]  # typer has click inside, and doesn't export these
@@ -24,7 +24,9 @@ app.command()(analyze.analyze)
 app.command()(run.run)
 app.command()(events.events)
 app.command()(status.status)
+app.command()(train.train)
 app.add_typer(model.app, name="model")
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:
@@ -50,7 +52,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: nothing is wrong, nothing to say
         sys.exit(INPUT_FAILED)
-    except SinkError as error:
+    except (SinkError, TrainingError) as error:
         complain(str(error))
         sys.exit(INPUT_FAILED)
     except ActionstreamError as error:
