@@ -110,11 +110,10 @@ def ls(
         architecture = architecture_of(name, classes=classes, **said)
         table.add_row(name, *_price(architecture, size or usual_px))
     spec = load("default", device="cpu").spec
-    table.add_row(f"default ({spec.name})", *_price(spec.architecture, spec.size_px))
+    table.add_row("default", *_price(spec.architecture, spec.size_px))
     Console(highlight=False).print(table)
     Console(highlight=False).print(
-        "Of one window. Activations in float32: the most alive at once in inference, and what is\n"
-        "kept for the way back in training."
+        "Of one window. Activations, float32: the peak in inference; what training keeps."
     )
     return 0
 

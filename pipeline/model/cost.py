@@ -47,7 +47,7 @@ def cost(architecture: AnyArchitecture, *, size_px: int) -> Cost:
     training_bytes = _saved_bytes(network.train(), shape)
     macs: Counter[str] = Counter()
     _count(network.eval(), macs)
-    with torch.no_grad(), _Alive() as alive:
+    with torch.no_grad(), _Alive(network) as alive:
         network(torch.zeros(shape, device="meta"))
     return Cost(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
@@ -59,12 +59,12 @@ def cost(architecture: AnyArchitecture, *, size_px: int) -> Cost:
 
 
 def _saved_bytes(network: VideoNetwork, shape: tuple[int, ...]) -> int:
-    weights = {id(parameter.untyped_storage()) for parameter in network.parameters()}
+    own = {id(tensor.untyped_storage()) for tensor in (*network.parameters(), *network.buffers())}
     saved: dict[int, torch.UntypedStorage] = {}  # holds them, so that no id comes twice
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if id(storage) not in weights:
+        if id(storage) not in own:
             saved[id(storage)] = storage
         return tensor
 
@@ -126,12 +126,16 @@ def _output(
 
 
 class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the storages that operations make, and takes them off when they are let go."""
+    """Adds up the storages that operations make, and takes them off when they are let go.
 
-    def __init__(self) -> None:
+    Views of the network's own tensors are no activations.
+    """
+
+    def __init__(self, network: VideoNetwork) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = self.peak_bytes = 0
-        self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+        own = (*network.parameters(), *network.buffers())
+        self._known = weakref.WeakSet(tensor.untyped_storage() for tensor in own)
 
     def __torch_dispatch__(
         self,

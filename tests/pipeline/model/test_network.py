@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from pipeline.model import Architecture, VideoNetwork, build, cost
+from pipeline.model import Architecture, VideoNetwork, architecture_of, build, cost
 from pipeline.model.spec import PUBLISHED_BLOCKS
 from tests.pipeline.model import plain
 
@@ -140,3 +140,51 @@ def test_the_largest_network_runs_on_meta_for_free() -> None:
     with torch.device("meta"):
         network = build(Architecture(blocks=PUBLISHED_BLOCKS[152], frames=64, classes=400))
         assert network(torch.zeros(2, 64, 3, 224, 224)).shape == (2, 400)
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "gmac"),
+    [
+        ("tsn-blresnet-50", 2, 2 * 2.85),
+        ("tsn-blresnet-101", 2, 2 * 3.89),
+        ("tsn-resnet-50", 16, 65.7),
+        ("tsn-resnet-101", 16, 125.3),
+    ],
+)
+def test_cost_of_the_relatives_is_that_of_the_paper(name: str, frames: int, gmac: float) -> None:
+    found = cost(architecture_of(name, classes=174, frames=frames), size_px=224)
+    assert found.macs / 1e9 == pytest.approx(gmac, rel=5e-3)
+    assert "classifier" in found.macs_by_stage
+
+
+def test_mixing_is_counted_where_there_is_arithmetic() -> None:
+    none, shifted, mixed = (
+        cost(architecture_of(name, classes=174, frames=8), size_px=64)
+        for name in ("blvnet-50", "blvnet-tsm-50", "blvnet-tam-50")
+    )
+    assert (none.macs, none.parameters) == (shifted.macs, shifted.parameters)
+    assert 1.001 < mixed.macs / none.macs < 1.01
+    one, five = (
+        cost(architecture_of("i3d-tam-resnet-50", classes=9, frames=4, taps=taps), size_px=64)
+        for taps in (1, 5)
+    )
+    assert (five.macs - one.macs) % 4 == 0
+
+
+def test_memory_is_what_stands_between_operations() -> None:
+    """One convolution of a stem: the clip and what comes of it are alive together."""
+    found = cost(architecture_of("tsn-resnet-50", classes=9, frames=2), size_px=64)
+    clip, stem = 2 * 3 * 64 * 64 * 4, 2 * 64 * 32 * 32 * 4
+    assert found.activation_bytes >= clip + 2 * stem
+    assert found.activation_bytes < clip + 4 * stem
+    twice = cost(architecture_of("tsn-resnet-50", classes=9, frames=4), size_px=64)
+    assert twice.activation_bytes == pytest.approx(2 * found.activation_bytes, rel=0.01)
+    assert twice.training_bytes == pytest.approx(2 * found.training_bytes, rel=0.02)
+
+
+def test_training_takes_half_the_memory_of_a_tsn() -> None:
+    tsn, video = (
+        cost(architecture_of(name, classes=174), size_px=224).training_bytes
+        for name in ("tsn-resnet-50", "blvnet-tam-50")
+    )
+    assert tsn / video == pytest.approx(2, abs=0.2)
