@@ -271,3 +271,10 @@ def test_names_and_parts_that_do_not_exist_are_errors(
     with pytest.raises(ModelError, match=complaint) as info:
         architecture_of(name, classes=3, **said)
     assert "\n" not in str(info.value)
+
+
+def test_tam_keeps_to_the_precision_of_its_input() -> None:
+    tam, x = TAM(4, 3), torch.rand(1, 4, 4, 2, 2)
+    halved = tam(x.bfloat16())
+    assert halved.dtype == torch.bfloat16
+    torch.testing.assert_close(halved.float(), tam(x), rtol=0.05, atol=0.05)
