@@ -10,7 +10,7 @@ Source: Wang et al., "Temporal Segment Networks" (ECCV 2016), section 3.2, and i
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -35,7 +35,9 @@ class AugmentSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    scales: tuple[float, ...] = (1, 0.875, 0.75, 0.66)
+    scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        default=(1, 0.875, 0.75, 0.66), min_length=1
+    )
     """Sides of crops, as shares of the shorter side."""
     distort: int = Field(default=1, ge=0)
     """Height and width are scales at most so many places apart."""

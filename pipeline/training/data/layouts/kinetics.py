@@ -3,9 +3,12 @@
     train.csv      label,youtube_id,time_start,time_end,split
     train/abseiling/0347ZoDXyP0_000095_000105.mp4      with or without the folder of the label
 
+A whole video, ``0347ZoDXyP0.mp4``, will do: then the span is read from it.
+
 Videos that have left YouTube are the rule: a clip that isn't there is counted, not an error.
 """
 
+import math
 from pathlib import Path
 
 from pipeline.errors import DataError
@@ -40,10 +43,20 @@ def read_kinetics(config: DataConfig, split: str) -> Gathered:
     for number, row in read_table(path, COLUMNS):
         where = f"{path}, line {number}"
         label = label_index(index, row["label"], where=where)
-        name = _clip_name(row, where=where)
+        span_s = _span_s(row, where=where)
+        name = "{}_{:06.0f}_{:06.0f}".format(row["youtube_id"], *span_s)
+        whole = there.get(row["youtube_id"])
+        if whole is not None and name not in there:
+            gathered.add(_part(whole, span_s, label, key=f"{key_of(whole, root)}:{name}"))
+            continue
         clip = there.get(name, folder / split / f"{name}.mp4")
         gathered.add(Example(path=clip, label=label, key=key_of(clip, root)))
     return gathered
+
+
+def _part(whole: Path, span_s: tuple[float, float], label: int, *, key: str) -> Example:
+    start_s, end_s = span_s
+    return Example(path=whole, label=label, key=key, start_s=start_s, end_s=end_s)
 
 
 def kinetics_lists(root: Path) -> list[Path]:
@@ -79,12 +92,14 @@ def _labels(config: DataConfig) -> tuple[str, ...]:
     return tuple(sorted({row["label"] for path in lists for _, row in read_table(path, ["label"])}))
 
 
-def _clip_name(row: dict[str, str], *, where: str) -> str:
+def _span_s(row: dict[str, str], *, where: str) -> tuple[float, float]:
     try:
-        start_s, end_s = (int(float(row[name])) for name in ("time_start", "time_end"))
-    except (ValueError, OverflowError):
+        start_s, end_s = float(row["time_start"]), float(row["time_end"])
+    except ValueError:
+        start_s = end_s = math.nan
+    if not 0 <= start_s < end_s < math.inf:
         raise DataError(
-            f"{where}: time_start and time_end must be seconds, got "
+            f"{where}: time_start and time_end must be seconds, one before the other, got "
             f"{row['time_start']!r} and {row['time_end']!r}"
-        ) from None
-    return f"{row['youtube_id']}_{start_s:06d}_{end_s:06d}"
+        )
+    return start_s, end_s

@@ -116,6 +116,12 @@ def test_light_changes_around_grey_and_stays_in_range() -> None:
     assert relit(clip, 0, -0.5).ravel().tolist() == [64, 127, 128, 191]
 
 
+@pytest.mark.parametrize("scales", [(), (0,), (1.5,), (-1, 1)])
+def test_crops_that_cannot_be_cut_are_refused(scales: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="scales"):
+        AugmentSpec(scales=scales)
+
+
 def test_unknown_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="mirrored"):
         AugmentSpec(mirrored=True)  # type: ignore[call-arg]

@@ -220,6 +220,16 @@ def test_a_cache_that_cannot_be_written_is_one_line(root: Path, tmp_path: Path) 
         clips_of(root, cache=tmp_path / "file")
 
 
+def test_a_full_disk_is_one_line_and_leaves_nothing_behind(root: Path, tmp_path: Path) -> None:
+    clips_of(root, cache=tmp_path)
+    path = stored(tmp_path)
+    path.unlink()
+    path.with_name(f".{path.name}.part").symlink_to("/dev/full")
+    with pytest.raises(DataError, match="No space left on device; give"):
+        clips_of(root, cache=tmp_path)
+    assert [p.suffix for p in tmp_path.iterdir()] == [".lock"]
+
+
 @pytest.fixture
 def damaged(root: Path, tmp_path: Path) -> Path:
     """Two files of fourteen are broken."""

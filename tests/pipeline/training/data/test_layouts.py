@@ -3,8 +3,11 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.errors import DataError
 from pipeline.training.data import Clips, DataConfig, DataSet, open_dataset
@@ -192,6 +195,14 @@ def test_kinetics(tmp_path: Path, video: Video) -> None:
     assert [e.label for e in opened(tmp_path, "validation").examples] == [2, 1]
 
 
+def test_a_whole_video_of_kinetics_is_read_in_its_span(tmp_path: Path, video: Video) -> None:
+    (tmp_path / "train.csv").write_text("label,youtube_id,time_start,time_end\narchery,x,1,2")
+    video(tmp_path / "x.mp4", count=75)
+    dataset = opened(tmp_path)
+    assert [e.key for e in dataset.examples] == ["x.mp4:x_000001_000002"]
+    assert first_numbers(dataset, 2) == [[31, 43]]
+
+
 def test_a_kinetics_time_that_is_none_is_named(tmp_path: Path, video: Video) -> None:
     (tmp_path / "train.csv").write_text(KINETICS.replace(",95,", ",soon,"))
     with pytest.raises(DataError, match=r"train.csv, line 2: time_start .* 'soon'"):
@@ -249,6 +260,42 @@ def test_a_wrong_line_of_a_list_is_named(
     (tmp_path / "list.txt").write_text(f"a.mp4 1 4 0\n{line}\n")
     with pytest.raises(DataError, match=complaint):
         opened(tmp_path, lists={"train": "list.txt"}, labels="names.txt")
+
+
+LISTS = {
+    "motions": ("labels.json", "train/manifest.csv"),
+    "something-v1": ("something-something-v1-labels.csv", "something-something-v1-train.csv"),
+    "something-v2": ("something-something-v2-labels.json", "something-something-v2-train.json"),
+    "kinetics": ("train.csv",),
+    "moments": ("moments_categories.txt", "trainingSet.csv"),
+    "list": ("train.txt", "names.txt"),
+}
+STARTS = {
+    "train/manifest.csv": "path,label\n",
+    "train.csv": "label,youtube_id,time_start,time_end\n",
+}
+scraps = st.one_of(
+    st.binary(max_size=40),
+    st.text(max_size=40).map(str.encode),
+    st.text(alphabet='a1;,. \n"[]{}:-', max_size=40).map(str.encode),
+    st.sampled_from([b"[]", b"{}", b"null", b"1", b'[{"id": [], "template": {}}]', b'{"a": "x"}']),
+)
+
+
+@pytest.mark.parametrize("layout", LISTS)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_whatever_the_lists_hold_the_answer_is_one_line(layout: str, data: st.DataObject) -> None:
+    with TemporaryDirectory() as folder:
+        for name in LISTS[layout]:
+            path = Path(folder, name)
+            path.parent.mkdir(exist_ok=True)
+            start = STARTS.get(name, "") if data.draw(st.booleans()) else ""
+            path.write_bytes(start.encode() + data.draw(scraps))
+        said = {"lists": {"train": "train.txt"}} if layout == "list" else {}
+        with pytest.raises(DataError) as refused:
+            opened(Path(folder), format=layout, **said)
+        assert "\n" not in str(refused.value)
 
 
 def test_a_root_that_is_none_is_refused(tmp_path: Path) -> None:
