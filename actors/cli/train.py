@@ -65,7 +65,7 @@ def train(
         from actors.training import train_on_ray
 
         with TrainingBar() as bar:
-            results = train_on_ray(settings, where, workers=workers, address=address, listener=bar)
+            results: dict[str, object] | None = train_on_ray(settings, where, workers=workers, address=address, listener=bar)
     else:
         results = _here(settings, where, tensorboard=tensorboard)
     if results is None:
