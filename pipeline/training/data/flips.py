@@ -13,19 +13,37 @@ from pipeline.training.data.tables import read_json
 
 Flips = Mapping[str, str | None]
 
-_SIDE = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
-_OTHER = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+_SIDE = re.compile(
+    r"(?<![a-z])(left|right|clockwise|anticlockwise|counter-?clockwise)(?![a-z])", re.IGNORECASE
+)
+_AGAINST_THE_CLOCK = ("anticlockwise", "counterclockwise", "counter-clockwise")
 
 
-def mirrored_text(label: str) -> str:
-    """The label with left and right exchanged: "from left to right" -> "from right to left"."""
-    return _SIDE.sub(lambda side: _OTHER.get(side[0], _OTHER[side[0].lower()]), label)
+def mirrored_texts(label: str) -> tuple[str, ...]:
+    """What the label may be called in a mirror: "from left to right" -> "from right to left".
+
+    Clockwise has several opposites, so there are several answers.
+    """
+    return tuple(_exchanged(label, against) for against in _AGAINST_THE_CLOCK)
+
+
+def _exchanged(label: str, against: str) -> str:
+    others = {"left": "right", "right": "left", "clockwise": against}
+
+    def other(word: re.Match[str]) -> str:
+        text = others.get(word[0].lower(), "clockwise")
+        return text.capitalize() if word[0][0].isupper() else text
+
+    return _SIDE.sub(other, label)
 
 
 def mirror_by_text(labels: Sequence[str]) -> tuple[int | None, ...]:
-    """Per label, its index in a mirror; None where the exchanged text is no label."""
+    """Per label, its index in a mirror; None where no text it may have there is a label."""
     index = {label: place for place, label in enumerate(labels)}
-    return tuple(index.get(mirrored_text(label)) for label in labels)
+    return tuple(
+        next((index[text] for text in mirrored_texts(label) if text in index), None)
+        for label in labels
+    )
 
 
 def flip_by_map(labels: Sequence[str], flips: Flips, *, where: str) -> tuple[int | None, ...]:

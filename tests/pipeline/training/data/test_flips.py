@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import DataError
-from pipeline.training.data.flips import flips_of, mirror_by_text, mirrored_text
+from pipeline.training.data.flips import flips_of, mirror_by_text, mirrored_texts
 
 SIDES = (
     "Pushing something from left to right",
@@ -18,19 +18,24 @@ SIDES = (
     "turn_left",
     "turn_right",
     "Turning right only",
+    "spin clockwise",
+    "spin counterclockwise",
+    "Clockwise only",
 )
 
 
 def test_left_and_right_change_places_and_other_words_stay() -> None:
-    assert mirrored_text("from left to right") == "from right to left"
+    assert mirrored_texts("from left to right")[0] == "from right to left"
     assert (
-        mirrored_text("Left and RIGHT, leftover brightness")
-        == "Right and left, leftover brightness"
+        mirrored_texts("Left and RIGHT, leftover brightness")[0]
+        == "Right and Left, leftover brightness"
     )
+    assert mirrored_texts("turn Clockwise")[0] == "turn Anticlockwise"
+    assert set(mirrored_texts("turn anticlockwise")) == {"turn clockwise"}
 
 
 def test_labels_go_to_the_label_with_the_exchanged_text() -> None:
-    assert mirror_by_text(SIDES) == (1, 0, 3, 2, 4, 5, 7, 6, None)
+    assert mirror_by_text(SIDES) == (1, 0, 3, 2, 4, 5, 7, 6, None, 10, 9, None)
 
 
 @given(st.lists(st.sampled_from(SIDES), unique=True))
