@@ -1,4 +1,4 @@
-"""``actionstream demo``: the main job on one video, seen from the subscriber's end."""
+"""``actionstream demo``: the main job on real footage, seen from the subscriber's end."""
 
 from __future__ import annotations
 
@@ -10,59 +10,77 @@ from typing import Annotated, cast
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from actors.cli.show import complain, event_line, summary
 from actors.cli.signals import stopped_by_signals
+from actors.cli.takes import Take, make_takes
 from pipeline.broker import Broker, open_broker
 from pipeline.config import Config, RedisConfig
-from pipeline.errors import ConfigError
 from pipeline.model import Recognizer, load_from
+from pipeline.records import ActionEvent, EventType
 from pipeline.run import Outcome, run
 from pipeline.sink import RedisSink
 from pipeline.source import find_files
 from pipeline.subscribe import Patience, follow
 from pipeline.wire import events_key
 
-FOOTAGE = Path(".footage/room.webm")
+FOOTAGE = Path(".footage")
 CATCH_UP_S = 1.0  # the reader asks Redis ten times a second
 
 
 def demo(
     video: Annotated[
-        Path, typer.Argument(help="Any video; make footage brings the default.")
-    ] = FOOTAGE,
+        Path | None,
+        typer.Argument(help="A video of your own, instead of the footage of make footage."),
+    ] = None,
 ) -> int:
-    """Analyse a real video and print its events as a subscriber receives them from Redis."""
-    if not video.exists():
-        raise ConfigError(f"{video}: no such video; run make footage, or name one of your own")
+    """Analyse real footage, moved by known amounts, and print its events as Redis delivers them."""
     recognizer = load_from(Config().model)
     out = Console(soft_wrap=True, highlight=False)
     with (
-        TemporaryDirectory(prefix="actionstream-") as state,
-        open_broker(RedisConfig(state_dir=Path(state))) as broker,
+        TemporaryDirectory(prefix="actionstream-") as scratch,
+        open_broker(RedisConfig(state_dir=Path(scratch) / "redis")) as broker,
         stopped_by_signals() as stop,
     ):
+        takes = make_takes(FOOTAGE, Path(scratch) / "takes") if video is None else []
+        files = [str(take.path) for take in takes] or [str(video)]
         out.print(f"A private Redis is up for this demo: {broker.url}", markup=False)
-        out.print(f"Analysing {video} with {recognizer.spec.name}", markup=False)
-        _warn_of_placeholder(recognizer, out)
-        outcomes = _analysed(video, recognizer, broker, out, stop)
+        out.print(f"Analysing {_what(takes, video)} with {recognizer.spec.name}", markup=False)
+        outcomes, events = _analysed(files, recognizer, broker, out, stop)
         _show_entry(broker, out)
+        if takes and not stop.is_set():
+            _compare(takes, events, out)
     summary(outcomes)
     return 1 if stop.is_set() or any(outcome.error for outcome in outcomes) else 0
 
 
-def _warn_of_placeholder(recognizer: Recognizer, out: Console) -> None:
-    if "mean nothing" in recognizer.spec.provenance.get("training", ""):
-        out.print(
-            "This model is a placeholder with random weights: its events are real, its labels "
-            "mean nothing yet.",
-            style="yellow",
+def _what(takes: list[Take], video: Path | None) -> str:
+    return f"{len(takes)} takes of real footage" if takes else str(video)
+
+
+def _compare(takes: list[Take], events: list[ActionEvent], out: Console) -> None:
+    """What was done in each take, and what was seen."""
+    table = Table("take", "what was done", "events received", box=None, pad_edge=False)
+    table.title, table.title_justify = "What was done, and what was seen", "left"
+    true = 0
+    for take in takes:
+        seen = [e for e in events if e.stream_id == take.path.name and e.type is EventType.END]
+        true += all(e.label in take.true_labels for e in seen) and bool(seen) == bool(
+            take.true_labels
         )
+        table.add_row(take.name, take.done, "\n".join(map(_seen, seen)) or "none")
+    out.print(table)
+    out.print(f"In {true} of {len(takes)} takes, exactly what was done was seen.")
+
+
+def _seen(event: ActionEvent) -> str:
+    return f"{event.label}, {event.start_pts_s:.1f} to {event.end_pts_s:.1f} s"
 
 
 def _analysed(
-    video: Path, recognizer: Recognizer, broker: Broker, out: Console, stop: Event
-) -> list[Outcome]:
+    files: list[str], recognizer: Recognizer, broker: Broker, out: Console, stop: Event
+) -> tuple[list[Outcome], list[ActionEvent]]:
     """Run in one thread, read what comes out of Redis in this one."""
     reading = Patience()
     writing = Patience(stop=stop, revive=broker.revive)
@@ -72,21 +90,21 @@ def _analysed(
 
     def work() -> None:
         sink = RedisSink(broker.client, patience=writing)
-        outcomes.extend(run(find_files([str(video)]), recognizer, Config(), sink, stop=stop))
+        outcomes.extend(run(find_files(files), recognizer, Config(), sink, stop=stop))
 
     worker = Thread(target=_then_stop, args=(work, errors, reading.stop), name="run")
     worker.start()
-    seen = 0
+    seen = []
     for event in events:
         out.print(event_line(event))
-        seen += 1
+        seen.append(event)
     worker.join()
     if errors:
         raise errors[0]
-    out.print(f"{seen} events received from Redis.")
+    out.print(f"{len(seen)} events received from Redis.")
     if not seen:
         complain("no event came; another video may show more")
-    return outcomes
+    return outcomes, seen
 
 
 def _then_stop(work: Callable[[], None], errors: list[BaseException], stop: Event) -> None:
