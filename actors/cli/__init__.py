@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from actors.cli import analyze, data, demo, events, model, run, status, train
+from actors.cli import analyze, data, demo, evaluate, events, model, run, status, train
 from actors.cli.show import complain
 from pipeline.errors import ActionstreamError, SinkError, TrainingError
 
@@ -25,6 +25,7 @@ app.command()(run.run)
 app.command()(events.events)
 app.command()(status.status)
 app.command()(train.train)
+app.command("evaluate")(evaluate.evaluate_command)
 app.add_typer(model.app, name="model")
 app.add_typer(data.app, name="data")
 

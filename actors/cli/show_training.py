@@ -1,5 +1,7 @@
 """What people see of training and evaluation: a bar, and a line now and then."""
 
+from collections.abc import Iterable, Iterator
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -11,6 +13,7 @@ from rich.progress import (
 )
 
 from actors.cli.show import complain
+from pipeline.training.data import Views
 from pipeline.training.listen import Progress as Report
 
 LINES = 20  # per run, where standard error is no terminal
@@ -50,6 +53,14 @@ class TrainingBar:
     def decoded(self, done: int, total: int) -> None:
         """Clips that are in the cache."""
         self._show("decoding", done, total, "clips")
+
+    def counted(self, views: Iterable[Views], total: int, what: str = "scoring") -> Iterator[Views]:
+        """The same, counted on the bar."""
+        done = 0
+        for batch in views:
+            yield batch
+            done += len(batch.keys)
+            self._show(what, done, total, "clips")
 
     def progress(self, progress: Report) -> None:
         """Loss, accuracy and speed."""

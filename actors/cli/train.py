@@ -49,7 +49,10 @@ def train(
         bool, typer.Option("--tensorboard", help="Write scalars for TensorBoard into --out.")
     ] = False,
     ray: Annotated[bool, typer.Option("--ray", help="Train on Ray.")] = False,
-    workers: Annotated[int, typer.Option(help="Processes, with --ray.", min=1)] = 1,
+    workers: Annotated[
+        int,
+        typer.Option(help="Processes that share each batch; more than one are run by Ray.", min=1),
+    ] = 1,
     address: Annotated[
         str | None, typer.Option(help="Join the Ray cluster at this address.")
     ] = None,
@@ -61,11 +64,13 @@ def train(
     """
     settings = settings_of(config, data=data, start=start, clips=clips)
     where = out or Path("runs") / settings.name
-    if ray or address is not None:
+    if ray or address is not None or workers > 1:
         from actors.training import train_on_ray
 
         with TrainingBar() as bar:
-            results: dict[str, object] | None = train_on_ray(settings, where, workers=workers, address=address, listener=bar)
+            results: dict[str, object] | None = train_on_ray(
+                settings, where, workers=workers, address=address, listener=bar
+            )
     else:
         results = _here(settings, where, tensorboard=tensorboard)
     if results is None:

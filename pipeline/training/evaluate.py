@@ -7,6 +7,7 @@ clips, K classes.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,8 +97,17 @@ class Evaluation:
         }
 
 
-def evaluate(classify: Classify, examples: Iterable[Views], labels: Sequence[str]) -> Evaluation:
+def evaluate(
+    classify: Classify,
+    examples: Iterable[Views],
+    labels: Sequence[str],
+    *,
+    place_of: Sequence[int] | None = None,
+) -> Evaluation:
     """Score every view of each example, and average over them.
+
+    ``labels`` are the network's; ``place_of`` gives, per label of the data, its place among them,
+    where the two differ.
 
     Raises:
         DataError: there are no examples.
@@ -110,7 +120,7 @@ def evaluate(classify: Classify, examples: Iterable[Views], labels: Sequence[str
         logits = classify(clips.flatten(0, 1)).reshape(*clips.shape[:2], len(labels))
         scores.append(logits.softmax(dim=2).mean(dim=1).numpy())
         keys += batch.keys
-        truth += batch.labels_N.tolist()
+        truth += _places(batch, place_of)
     if not keys:
         raise DataError("there is not one clip to evaluate on; check the split")
     return Evaluation(
@@ -138,28 +148,44 @@ class Flip:
         return self.flipped / self.own if self.own else 0.0
 
 
-FLIPPED_AXIS = {"mirror": 3, "reverse": 1}
+FlipKind = Literal["mirror", "reverse"]
+FLIPPED_AXIS: dict[FlipKind, int] = {"mirror": 3, "reverse": 1}
 """Of clips_NTHWC: columns, and frames."""
 
 
 def evaluate_flip(
-    classify: Classify, examples: Iterable[Views], kind: str, flips: Sequence[int | None]
+    classify: Classify,
+    examples: Iterable[Views],
+    kind: FlipKind,
+    flips: Sequence[int | None],
+    *,
+    place_of: Sequence[int] | None = None,
 ) -> Flip:
     """Compare the first view of examples with its flip.
 
-    ``flips`` holds, per label, the label of its flip, or None where a flip has none.
+    ``flips`` holds, per label of the data, the label of its flip, or None where it has none;
+    ``place_of`` is as in ``evaluate``.
     """
+    places = place_of if place_of is not None else range(len(flips))
     count, own, flipped = 0, 0, 0
     for batch in examples:
         usable = [n for n, label in enumerate(batch.labels_N.tolist()) if flips[label] is not None]
         if not usable:
             continue
-        clips, truth = batch.clips_NVTHWC[usable, 0], batch.labels_N[usable].tolist()
+        clips = batch.clips_NVTHWC[usable, 0]
+        labels = batch.labels_N[usable].tolist()
+        truth = [places[label] for label in labels]
+        wanted = [places[other] for label in labels if (other := flips[label]) is not None]
         as_is = classify(clips).argmax(dim=1).tolist()
         turned = classify(clips.flip(FLIPPED_AXIS[kind])).argmax(dim=1).tolist()
         count += len(usable)
         own += sum(guess == label for guess, label in zip(as_is, truth, strict=True))
-        flipped += sum(guess == flips[label] for guess, label in zip(turned, truth, strict=True))
+        flipped += sum(guess == label for guess, label in zip(turned, wanted, strict=True))
     if not count:
         return Flip(examples=0, own=0.0, flipped=0.0)
     return Flip(examples=count, own=own / count, flipped=flipped / count)
+
+
+def _places(batch: Views, place_of: Sequence[int] | None) -> list[int]:
+    labels: list[int] = batch.labels_N.tolist()
+    return labels if place_of is None else [place_of[label] for label in labels]

@@ -13,10 +13,17 @@ import torch
 
 from pipeline.errors import ConfigError
 from pipeline.model.bundle import digest_of, write_bundle
-from pipeline.model.spec import ModelSpec
+from pipeline.model.spec import ModelSpec, Suggests
 from pipeline.training.checkpoint import write_whole
 from pipeline.training.config import TrainConfig
-from pipeline.training.data import Clips, DataConfig, DataSet, Views, open_dataset
+from pipeline.training.data import (
+    Clips,
+    DataConfig,
+    DataSet,
+    Views,
+    default_short_side_px,
+    open_dataset,
+)
 from pipeline.training.listen import Listener
 from pipeline.training.peers import ALONE, Peers
 from pipeline.training.start import Started, start_network
@@ -133,9 +140,18 @@ def _spec(prepared: Prepared, trained: Trained) -> ModelSpec:
         size_px=started.size_px,
         mean=started.mean,
         std=started.std,
-        suggests=started.suggests,
+        suggests=_suggests(prepared),
         provenance=provenance,
     )
+
+
+def _suggests(prepared: Prepared) -> Suggests:
+    """Pipelines should see things as large as training did."""
+    said, data = prepared.started.suggests, prepared.config.data
+    if said.short_side_px is not None:
+        return said
+    short = data.short_side_px or default_short_side_px(prepared.started.size_px)
+    return said.model_copy(update={"short_side_px": short})
 
 
 def _views(

@@ -74,6 +74,28 @@ def start_network(config: TrainConfig, labels: Sequence[str]) -> Started:
     return _started(config, network, spec, origin=report.source, story=tuple(story))
 
 
+def places_of(data: Sequence[str], network: Sequence[str], *, what: str) -> list[int]:
+    """Per label of the data, its place among a network's labels.
+
+    Labels that a published checkpoint was not given stand for those of the data, in their order.
+
+    Raises:
+        ConfigError: the network doesn't know a label, or has another number of unnamed classes.
+    """
+    if all(_UNNAMED.fullmatch(label) for label in network):
+        if len(network) != len(data):
+            raise ConfigError(f"{what} has {len(network)} classes, the data has {len(data)}")
+        return list(range(len(data)))
+    index = {label: place for place, label in enumerate(network)}
+    unknown = [label for label in data if label not in index]
+    if unknown:
+        raise ConfigError(
+            f"{what} doesn't know {len(unknown)} of the data's {len(data)} labels, such as "
+            f"{unknown[0]!r}; it knows {len(network)}, such as {network[0]!r}"
+        )
+    return [index[label] for label in data]
+
+
 def _named(config: TrainConfig, spec: NetworkSpec, classes: int) -> AnyArchitecture:
     parts: dict[str, object] = {"dropout": config.dropout, **spec.parts}
     return architecture_of(spec.name, classes=classes, **parts)
