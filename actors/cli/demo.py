@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from actors.cli.show import complain, event_line, summary
 from actors.cli.signals import stopped_by_signals
+from actors.cli.strips import draw_strips
 from actors.cli.takes import Take, make_takes
 from pipeline.broker import Broker, open_broker
 from pipeline.config import Config, RedisConfig
@@ -34,6 +35,9 @@ def demo(
         Path | None,
         typer.Argument(help="A video of your own, instead of the footage of make footage."),
     ] = None,
+    strips: Annotated[
+        Path | None, typer.Option(help="Draw the frames of each event into this PNG file.")
+    ] = None,
 ) -> int:
     """Analyse real footage, moved by known amounts, and print its events as Redis delivers them."""
     recognizer = load_from(Config().model)
@@ -43,14 +47,16 @@ def demo(
         open_broker(RedisConfig(state_dir=Path(scratch) / "redis")) as broker,
         stopped_by_signals() as stop,
     ):
-        takes = make_takes(FOOTAGE, Path(scratch) / "takes") if video is None else []
-        files = [str(take.path) for take in takes] or [str(video)]
+        folder = Path(scratch) / "takes"
+        takes = make_takes(FOOTAGE, folder) if video is None else []
         out.print(f"A private Redis is up for this demo: {broker.url}", markup=False)
         out.print(f"Analysing {_what(takes, video)} with {recognizer.spec.name}", markup=False)
-        outcomes, events = _analysed(files, recognizer, broker, out, stop)
+        outcomes, events = _analysed(video or folder, recognizer, broker, out, stop)
         _show_entry(broker, out)
         if takes and not stop.is_set():
             _compare(takes, events, out)
+            if strips is not None:
+                draw_strips(strips, list(_strips(takes, events)))
     summary(outcomes)
     return 1 if stop.is_set() or any(outcome.error for outcome in outcomes) else 0
 
@@ -74,12 +80,21 @@ def _compare(takes: list[Take], events: list[ActionEvent], out: Console) -> None
     out.print(f"In {true} of {len(takes)} takes, exactly what was done was seen.")
 
 
+def _strips(
+    takes: list[Take], events: list[ActionEvent]
+) -> Iterator[tuple[Path, ActionEvent, str]]:
+    for take in takes:
+        for event in events:
+            if event.stream_id == take.path.name and event.type is EventType.END:
+                yield take.path, event, take.done
+
+
 def _seen(event: ActionEvent) -> str:
     return f"{event.label}, {event.start_pts_s:.1f} to {event.end_pts_s:.1f} s"
 
 
 def _analysed(
-    files: list[str], recognizer: Recognizer, broker: Broker, out: Console, stop: Event
+    what: Path, recognizer: Recognizer, broker: Broker, out: Console, stop: Event
 ) -> tuple[list[Outcome], list[ActionEvent]]:
     """Run in one thread, read what comes out of Redis in this one."""
     reading = Patience()
@@ -90,7 +105,7 @@ def _analysed(
 
     def work() -> None:
         sink = RedisSink(broker.client, patience=writing)
-        outcomes.extend(run(find_files(files), recognizer, Config(), sink, stop=stop))
+        outcomes.extend(run(find_files([str(what)]), recognizer, Config(), sink, stop=stop))
 
     worker = Thread(target=_then_stop, args=(work, errors, reading.stop), name="run")
     worker.start()
