@@ -10,68 +10,43 @@ import hashlib
 import json
 import os
 import stat
-from fractions import Fraction
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
+from pipeline.cameras import CameraConfig, CameraKnobs, Region, holds_secret, over_defaults
 from pipeline.errors import ConfigError
+from pipeline.knobs import Frozen, Name, NotNegative, Positive, Rate, Share
 
+OTHERS = stat.S_IRWXG | stat.S_IRWXO  # of a file's mode: what anyone but its owner may do
 MAX_PIXELS = 9_437_184  # the largest picture of H.264 level 5.2: 4096 x 2304
-MAX_SAMPLE_FPS = 240
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-
-def _fraction(value: object) -> object:
-    """8 -> 8, 29.97 -> 2997/100, "30000/1001" -> 30000/1001: what is written is what is meant."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Fraction):
-        raise ValueError(f"want a rate in pictures per second, got {value!r}")
-    try:
-        rate = Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(f"want a rate such as 8, 12.5 or 30000/1001, got {value!r}") from None
-    if not 0 < rate <= MAX_SAMPLE_FPS:
-        raise ValueError(f"want more than 0 and at most {MAX_SAMPLE_FPS} per second, got {value}")
-    return rate
-
-
-Rate = Annotated[Fraction, BeforeValidator(_fraction)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[\w][\w.\-/ ]{0,199}$")]
-
-
-class GridSpec(_Frozen):
+class GridSpec(Frozen):
     """Which pictures of a stream are looked at."""
 
     sample_fps: Rate
     """Grid points per second of presentation time."""
     max_gap_s: Positive = 1.0
     """Without a picture for this long, the session ends."""
+    corrupt: Literal["keep", "discard"] = "keep"
+    """Damaged pictures are flagged, or dropped and counted."""
 
 
-class PictureSpec(_Frozen):
+class PictureSpec(Frozen):
     """What becomes of a picture that is looked at."""
 
     size_px: int = Field(ge=32, multiple_of=2)
     """Side of the high-resolution square; the low one has half of it."""
     short_side_px: int
     """The shorter side is scaled to this, then the centre is cut out."""
+    region: Region | None = None
+    """The part of the picture that this happens to; the rest isn't looked at."""
+    fit: Literal["crop", "letterbox"] = "crop"
+    """Instead of the crop: all of it in the square, with black bars."""
     max_pixels: int = Field(default=MAX_PIXELS, gt=0)
     """A larger picture is refused before it is decoded."""
 
@@ -85,7 +60,7 @@ class PictureSpec(_Frozen):
         return self
 
 
-class WindowSpec(_Frozen):
+class WindowSpec(Frozen):
     """How sampled pictures become windows."""
 
     frames: int = Field(ge=2)
@@ -110,7 +85,7 @@ class WindowSpec(_Frozen):
         return self
 
 
-class EventSpec(_Frozen):
+class EventSpec(Frozen):
     """When scores become events. Times are in seconds of presentation time."""
 
     enter: Share = 0.5
@@ -140,13 +115,28 @@ class EventSpec(_Frozen):
         return self
 
 
-class Settings(_Frozen):
+class Settings(Frozen):
     """The knobs of all stages, after config and weights have both been asked."""
 
     grid: GridSpec
     picture: PictureSpec
     window: WindowSpec
     events: EventSpec
+
+    def seen_by(self, knobs: CameraKnobs | None) -> "Settings":
+        """These settings as one camera has them; a file has no knobs, and changes nothing."""
+        if knobs is None:
+            return self
+        grid: dict[str, object] = {"corrupt": knobs.corrupt}
+        if knobs.sample_fps is not None:
+            grid["sample_fps"] = knobs.sample_fps
+        picture = {"region": knobs.region, "fit": knobs.fit}
+        return self.model_copy(
+            update={
+                "grid": self.grid.model_copy(update=grid),
+                "picture": self.picture.model_copy(update=picture),
+            }
+        )
 
     def digest(self) -> str:
         """Hash of everything that decides which events a video gives, in 16 hex digits."""
@@ -156,7 +146,7 @@ class Settings(_Frozen):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class ModelConfig(_Frozen):
+class ModelConfig(Frozen):
     """Which weights, where."""
 
     path: str = "default"
@@ -169,7 +159,7 @@ class ModelConfig(_Frozen):
     """A text file with a label per line, where the weights bring none."""
 
 
-class SamplingConfig(_Frozen):
+class SamplingConfig(Frozen):
     """Overrides of what the weights suggest about pictures and windows."""
 
     sample_fps: Rate | None = None
@@ -189,7 +179,7 @@ class SamplingConfig(_Frozen):
         return hop
 
 
-class EventConfig(_Frozen):
+class EventConfig(Frozen):
     """Overrides of what the weights suggest about events; see ``EventSpec``."""
 
     enter: Share | None = None
@@ -202,7 +192,7 @@ class EventConfig(_Frozen):
     background: tuple[str, ...] | None = None
 
 
-class RecognizerConfig(_Frozen):
+class RecognizerConfig(Frozen):
     """How windows are batched, and what of the machine the network may use."""
 
     batch_size: int = Field(default=8, ge=1)
@@ -217,17 +207,15 @@ class RecognizerConfig(_Frozen):
     """Recognizer actors; streams are dealt out among them."""
 
 
-class DecodeConfig(_Frozen):
+class DecodeConfig(Frozen):
     """How containers are read."""
 
     threads: int = Field(default=1, ge=1)
     """Slice threads per stream. Frame threads are not offered: they lose pictures of damaged
     files without an error, and not the same ones each time."""
-    open_timeout_s: Positive = 10.0
-    read_timeout_s: Positive = 10.0
 
 
-class RedisConfig(_Frozen):
+class RedisConfig(Frozen):
     """Where events go; without a URL, to a private server of our own."""
 
     url: SecretStr | None = None
@@ -241,20 +229,7 @@ class RedisConfig(_Frozen):
     """Where the private server keeps its data; by default under ``$XDG_STATE_HOME``."""
 
 
-class CameraConfig(_Frozen):
-    """One camera."""
-
-    name: Name
-    """The stream's name in every event."""
-    url: SecretStr
-    """``rtsp://`` or ``rtsps://``; better without the password."""
-    username: str | None = None
-    password_env: str | None = None
-    password_file: Path | None = None
-    transport: Literal["tcp", "udp"] = "tcp"
-
-
-class Config(_Frozen):
+class Config(Frozen):
     """The whole file."""
 
     model: ModelConfig = ModelConfig()
@@ -263,6 +238,8 @@ class Config(_Frozen):
     recognizer: RecognizerConfig = RecognizerConfig()
     decode: DecodeConfig = DecodeConfig()
     redis: RedisConfig = RedisConfig()
+    camera_defaults: CameraKnobs = CameraKnobs()
+    """What every camera begins with, and may say otherwise."""
     cameras: tuple[CameraConfig, ...] = ()
 
     @model_validator(mode="before")
@@ -273,6 +250,17 @@ class Config(_Frozen):
             return {name: value for name, value in document.items() if value is not None}
         return document
 
+    @model_validator(mode="before")
+    @classmethod
+    def _cameras_begin_with_their_defaults(cls, document: object) -> object:
+        if not isinstance(document, dict) or not isinstance(document.get("cameras"), list | tuple):
+            return document
+        defaults = document.get("camera_defaults", {})
+        return {
+            **document,
+            "cameras": [over_defaults(camera, defaults) for camera in document["cameras"]],
+        }
+
     @model_validator(mode="after")
     def _names_are_unique(self) -> "Config":
         names = [camera.name for camera in self.cameras]
@@ -280,6 +268,18 @@ class Config(_Frozen):
         if twice:
             raise ValueError(f"two cameras are named {twice[0]!r}; their events would mix")
         return self
+
+    def camera(self, document: Mapping[str, object]) -> CameraConfig:
+        """One more camera, as it would be if it stood in the file.
+
+        Raises:
+            ConfigError: it can't be one; the message never holds a value that may be a secret.
+        """
+        defaults = self.camera_defaults.model_dump(exclude_unset=True)
+        try:
+            return CameraConfig.model_validate(over_defaults(document, defaults))
+        except ValidationError as error:
+            raise ConfigError(f"the camera can't be attached: {describe(error)}") from None
 
 
 def load_config(path: Path) -> Config:
@@ -290,7 +290,8 @@ def load_config(path: Path) -> Config:
             names file, place and consequence, and never a value that may be a secret.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            mode, text = os.fstat(file.fileno()).st_mode, file.read()
     except OSError as error:
         raise ConfigError(f"{path}: can't read the config: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -306,7 +307,17 @@ def load_config(path: Path) -> Config:
         document = {}
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: want keys such as 'cameras:', got a {type(document).__name__}")
-    return parse_config(document, where=str(path))
+    config = parse_config(document, where=str(path))
+    if mode & OTHERS and any(map(holds_secret, _urls(config))):
+        raise ConfigError(
+            f"{path}: holds a password, and others can read it; run: chmod 600 {path} "
+            "(or name the password by password_env or password_file)"
+        )
+    return config
+
+
+def _urls(config: Config) -> list[SecretStr | None]:
+    return [config.redis.url, *(camera.url for camera in config.cameras)]
 
 
 def parse_config(document: dict[str, object], *, where: str) -> Config:
@@ -357,7 +368,7 @@ def read_secret(*, env: str | None, file: Path | None, what: str) -> str | None:
             secret = file.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{what}: can't read the password file {file}: {error}") from None
-        if mode & (stat.S_IRGRP | stat.S_IROTH):
+        if mode & OTHERS:
             raise ConfigError(f"{what}: others can read the password file; run: chmod 600 {file}")
         return secret
     return None

@@ -8,6 +8,7 @@
     │   ├── SourceUnauthorized    the camera wants other credentials
     │   ├── SourceUnreachable     refused, reset, or no route
     │   ├── SourceTimeout         nothing came in time
+    │   │   └── SourceStalled         a camera that was open sends no pictures any more
     │   ├── NotAVideo             the bytes hold no video that can be decoded
     │   └── PictureTooLarge       more pixels than the limit allows
     ├── ModelError           weights that can't be used           -> the command line: exit code 2
@@ -62,6 +63,10 @@ class SourceUnreachable(SourceError, ConnectionError):
 
 class SourceTimeout(SourceError, TimeoutError):
     """Nothing came from the source within its time-out."""
+
+
+class SourceStalled(SourceTimeout):
+    """A camera that was open, and from which no picture comes any more."""
 
 
 class NotAVideo(SourceError, ValueError):

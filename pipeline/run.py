@@ -11,6 +11,7 @@ a camera actor runs as it is, with another ``submit``.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ from pipeline.model import Batcher, ModelSpec, Recognizer, share_cpu
 from pipeline.records import ActionEvent, Scores, SessionEnd, Window
 from pipeline.sink import Sink
 from pipeline.source import Source
-from pipeline.stream import Report, file_windows, live_windows, nobody
+from pipeline.stream import CameraState, Report, file_windows, live_windows, nobody
 from pipeline.tally import Tally
 
 
@@ -97,17 +98,32 @@ def answers(
     tally: Tally,
     threads: int = 1,
     stop: Event,
+    pause: Event | None = None,
     report: Report = nobody,
 ) -> Iterator[Iterator[Scores | SessionEnd]]:
     """Scores and session ends of one source, in order, while a thread of its own decodes.
 
     A file ends by itself; a camera when ``stop`` is set, which an exception in the context does
-    too. The iterator raises the SourceError of a file after all that could be read of it.
+    too; while ``pause`` is set, it isn't connected. The iterator raises the SourceError of a file
+    after all that could be read of it, and that of a camera that is given up.
     """
     live = source.kind == "live"
     lane = Lane(submit, live=live, tally=tally)
-    connect = live_windows if live else file_windows
-    feed = connect(source, settings, tally=tally, threads=threads, stop=stop, report=report)
+    settings = settings.seen_by(source.knobs)
+    if live:
+        feed = live_windows(
+            source,
+            settings,
+            tally=tally,
+            threads=threads,
+            stop=stop,
+            pause=pause,
+            report=report,
+        )
+    else:
+        tally.enter(CameraState.STREAMING, time.time())
+        report(source.stream_id, CameraState.STREAMING, "")
+        feed = file_windows(source, settings, tally=tally, threads=threads, stop=stop)
     decoder = Thread(target=_fill, args=(lane, feed), name=f"decode {source.stream_id}")
     decoder.start()
     try:
@@ -145,9 +161,11 @@ def run_stream(
                 if events:
                     write(events)
     except SourceError as error:
-        report(source.stream_id, "failed", str(error))
+        tally.enter(CameraState.FAILED, time.time())
+        report(source.stream_id, CameraState.FAILED, str(error))
         return error
-    report(source.stream_id, "ended", "")
+    tally.enter(CameraState.ENDED, time.time())
+    report(source.stream_id, CameraState.ENDED, "")
     return None
 
 
@@ -172,7 +190,6 @@ def run(
     settings = settle(config, recognizer.spec)
     stop = stop or Event()
     tallies = {} if tallies is None else tallies
-    origin = origin_of(recognizer, settings)
     writing = Lock()
 
     def write(events: Sequence[ActionEvent]) -> None:
@@ -186,7 +203,7 @@ def run(
         error = run_stream(
             source,
             settings,
-            Detector(settings.events, origin),
+            Detector(settings.events, origin_of(recognizer, settings.seen_by(source.knobs))),
             batcher.submit,
             write,
             tally=tally,

@@ -49,11 +49,29 @@ class Tally:
     windows_dropped: Counter[str] = field(default_factory=Counter)
     """Windows made but never scored, by reason: overload, stopped."""
     events: int = 0
+    packets_dropped: Counter[str] = field(default_factory=Counter)
+    """A camera's packets that never reached the decoder, by reason: overload; no key frame yet."""
+    state: str = "starting"
+    """What the camera is doing; see ``CameraState``."""
+    since_s: float = 0.0
+    """Unix seconds at which it began to."""
+    states: Counter[str] = field(default_factory=Counter)
+    """How often it came into each state."""
     reconnects: int = 0
+    """Connections that failed or were lost."""
+    faults: Counter[str] = field(default_factory=Counter)
+    """Why they did; see ``Fault``."""
+    hung: int = 0
+    """Threads that were left behind in FFmpeg, because they didn't come back in time."""
     length_ns: int = 0
     """How long the file is by its header; 0 where it doesn't say."""
     position_ns: int = 0
     """Presentation time of the latest picture, from the first one of its session or file."""
+
+    def enter(self, state: str, at_s: float) -> None:
+        """Count a change of state, at a time in Unix seconds."""
+        self.states[state] += 1
+        self.state, self.since_s = state, at_s
 
     def balance(self) -> list[str]:
         """The laws that are broken, in words; empty when nothing was lost silently."""

@@ -80,18 +80,26 @@ def dead_port() -> int:
     return port
 
 
-def transcode(source: Path, target: Path, *, codec: str, seconds: float, fps: int = 25) -> None:
+def transcode(
+    source: Path,
+    target: Path,
+    *,
+    codec: str,
+    seconds: float,
+    fps: int = 25,
+    size: tuple[int, int] = (320, 180),
+) -> None:
     """The beginning of a video as H.264 or H.265 in MP4, without B-frames, with short GOPs."""
     options = {"preset": "ultrafast", "tune": "zerolatency", "g": str(fps)}
     if codec == "libx265":
         options["x265-params"] = f"log-level=none:keyint={fps}:bframes=0"
     with av.open(str(source)) as container, av.open(str(target), "w") as out:
         stream = out.add_stream(codec, rate=fps, options=options)
-        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for number, frame in enumerate(container.decode(video=0)):
             if number >= seconds * fps:
                 break
-            small = frame.reformat(width=320, height=180, format="yuv420p")
+            small = frame.reformat(width=size[0], height=size[1], format="yuv420p")
             small.pts, small.time_base = number, Fraction(1, fps)
             out.mux(stream.encode(small))
         out.mux(stream.encode(None))

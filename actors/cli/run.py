@@ -11,11 +11,11 @@ from actors.cli.options import Prefix, RedisUrl, StateDir, config_of
 from actors.cli.show import complain, summary
 from actors.cli.signals import stopped_by_signals
 from pipeline.broker import open_broker
-from pipeline.config import CameraConfig, Config, read_secret
-from pipeline.errors import ActionstreamError, ConfigError
+from pipeline.config import Config
+from pipeline.errors import ConfigError
 from pipeline.model import load_from
 from pipeline.run import origin_of, settle
-from pipeline.source import CameraSource, parse_address
+from pipeline.source import CameraSource, camera_source
 
 DEPLOYMENT = "default"
 
@@ -76,22 +76,7 @@ def cameras_of(config: Config, *, where: Path) -> list[CameraSource]:
     """
     if not config.cameras:
         raise ConfigError(f"{where}: names no cameras; add some under 'cameras:'")
-    return [_camera(camera, config, where=where) for camera in config.cameras]
-
-
-def _camera(camera: CameraConfig, config: Config, *, where: Path) -> CameraSource:
-    what = f"{where}: camera {camera.name!r}"
-    password = read_secret(env=camera.password_env, file=camera.password_file, what=what)
     try:
-        address = parse_address(
-            camera.url.get_secret_value(), username=camera.username, password=password
-        )
-    except ActionstreamError as error:
-        raise ConfigError(f"{what}: {error}") from None
-    return CameraSource(
-        stream_id=camera.name,
-        address=address,
-        transport=camera.transport,
-        open_timeout_s=config.decode.open_timeout_s,
-        read_timeout_s=config.decode.read_timeout_s,
-    )
+        return [camera_source(camera) for camera in config.cameras]
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None

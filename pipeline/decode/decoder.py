@@ -48,6 +48,7 @@ class Decoder:
         self._stream_id = stream_id
         self._session_id = session_id
         self._grid_spec = grid
+        self._discard = grid.corrupt == "discard"
         self._hop = hop
         self._origin_ns = origin_ns
         self._tally = tally
@@ -73,6 +74,9 @@ class Decoder:
         for picture, pts_ns in self._moving(pictures) if self._feed.kind == "file" else pictures:
             self._tally.pictures += 1
             self._tally.corrupt += picture.corrupt
+            if picture.corrupt and self._discard:
+                self._tally.dropped["corrupt"] += 1
+                continue
             if grid is None:
                 grid = self._new_grid()
                 self._file_clock = self._clock_of_file(pts_ns)

@@ -129,7 +129,10 @@ class PictureReader:
         """
         waiting = self._feed.kind == "live"
         for packet in self._feed.packets():
-            if not packet.size or (waiting and not packet.is_keyframe):
+            if not packet.size:
+                continue
+            if waiting and not packet.is_keyframe:
+                self._tally.packets_dropped["no key frame yet"] += 1
                 continue
             waiting = False
             yield packet

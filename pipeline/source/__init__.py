@@ -7,11 +7,13 @@ is translated, because its texts hold passwords and its URLs open local files.
 
 from typing import Protocol
 
+from pipeline.cameras import CameraKnobs
 from pipeline.records import SourceKind
 from pipeline.source.address import Address, parse_address
-from pipeline.source.camera import CameraSource
+from pipeline.source.camera import CameraSource, camera_source
 from pipeline.source.feed import Feed
 from pipeline.source.files import FileSource, find_files
+from pipeline.source.watched import Watch, Watched, WatchedFeed
 
 
 class Source(Protocol):
@@ -25,7 +27,15 @@ class Source(Protocol):
     def stream_id(self) -> str:
         """The stream's name in every event."""
 
-    def open(self) -> Feed:
+    @property
+    def shown(self) -> str:
+        """The source as messages may name it: nothing secret, nothing unprintable."""
+
+    @property
+    def knobs(self) -> CameraKnobs | None:
+        """How a camera is connected and looked at; a file has none."""
+
+    def open(self) -> Feed | WatchedFeed:
         """A fresh feed.
 
         Raises:
@@ -39,6 +49,10 @@ __all__ = [
     "Feed",
     "FileSource",
     "Source",
+    "Watch",
+    "Watched",
+    "WatchedFeed",
+    "camera_source",
     "find_files",
     "parse_address",
 ]

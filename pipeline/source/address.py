@@ -46,7 +46,7 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
     """The address in a camera's URL; a login given apart wins over the one in the URL.
 
     Raises:
-        SourceForbidden: a scheme that isn't for cameras.
+        SourceForbidden: a scheme that isn't for cameras, or one that would have us listen.
         ConfigError: not a URL, or one without a host.
     """
     if any(ord(character) <= 32 or ord(character) == 127 for character in url):
@@ -67,6 +67,8 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
         raise ConfigError("the camera's URL names no host; want rtsp://HOST[:PORT]/PATH")
     if parts.fragment or parts.netloc.endswith(":"):
         raise ConfigError("the camera's URL holds a / or # in its login; write them as %2F and %23")
+    if re.search(r"(?:^|[?&;])listen(?:$|[&;=])", parts.query):
+        raise SourceForbidden("a camera's URL may not ask FFmpeg to listen; leave ?listen out")
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     if username is None and parts.username is not None:
         username = unquote(parts.username)

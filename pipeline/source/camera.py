@@ -1,11 +1,15 @@
-"""A camera as a source: RTSP over TCP or UDP, with time-outs that hold."""
+"""A camera as a source: RTSP over TCP or UDP."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import ClassVar
 
+from pipeline.cameras import CameraConfig, CameraKnobs
+from pipeline.config import read_secret
+from pipeline.errors import ActionstreamError, ConfigError
 from pipeline.records import SourceKind
-from pipeline.source.address import Address
+from pipeline.source.address import Address, parse_address
 from pipeline.source.feed import Feed
+from pipeline.source.networks import located
 
 PROBE = "200000"  # bytes and microseconds: opening takes 0.24 s instead of 1 s
 
@@ -17,29 +21,62 @@ class CameraSource:
     kind: ClassVar[SourceKind] = "live"
     stream_id: str
     address: Address
-    transport: Literal["tcp", "udp"] = "tcp"
-    open_timeout_s: float = 10.0
-    read_timeout_s: float = 10.0
+    knobs: CameraKnobs = field(default_factory=CameraKnobs)
+
+    @property
+    def shown(self) -> str:
+        """The camera as messages may name it."""
+        return f"camera {self.stream_id} ({self.address})"
 
     def open(self) -> Feed:
-        """The camera's packets.
+        """The camera's packets. FFmpeg's time-outs don't always hold: see ``Watched``.
 
         Raises:
-            SourceUnauthorized, SourceNotFound, SourceUnreachable, SourceTimeout: with the address,
-                less its secrets, and what to check.
+            SourceUnauthorized, SourceNotFound, SourceUnreachable, SourceTimeout, SourceForbidden:
+                with the address, less its secrets, and what to check.
         """
-        protocols = "rtsp,rtp,udp,tcp" + (",tls,srtp" if self.address.scheme == "rtsps" else "")
+        knobs = self.knobs
+        address = located(self.address, knobs.allowed_networks, keep_name=knobs.tls_verify)
         return Feed(
-            self.address.url(),
+            address.url(),
             kind="live",
-            shown=f"camera {self.stream_id} ({self.address})",
-            options={
-                "protocol_whitelist": protocols,
-                "rtsp_transport": self.transport,
-                "analyzeduration": PROBE,
-                "probesize": PROBE,
-                "timeout": str(int(self.open_timeout_s * 1e6)),  # TCP connect, microseconds
-            },
-            open_timeout_s=self.open_timeout_s,
-            read_timeout_s=self.read_timeout_s,
+            shown=self.shown,
+            options=self._options(),
+            open_timeout_s=knobs.open_timeout_s,
+            read_timeout_s=knobs.frame_timeout_s,
         )
+
+    def _options(self) -> dict[str, str]:
+        """What FFmpeg is told; whatever a config may set comes first, so that ours wins."""
+        knobs = self.knobs
+        options = {"analyzeduration": PROBE, "probesize": PROBE}
+        options |= {name: str(value) for name, value in knobs.options.items()}
+        options |= {
+            "protocol_whitelist": "rtsp,rtp,udp,tcp",
+            "rtsp_transport": knobs.transport,
+            "allowed_media_types": "video",  # or sound would hide that no picture comes
+            "timeout": str(int(knobs.open_timeout_s * 1e6)),  # TCP connect, microseconds
+        }
+        if self.address.scheme == "rtsps":
+            options["protocol_whitelist"] += ",tls,srtp"
+            options["tls_verify"] = str(int(knobs.tls_verify))
+            if knobs.tls_ca_file:
+                options["ca_file"] = str(knobs.tls_ca_file)
+        return options
+
+
+def camera_source(config: CameraConfig) -> CameraSource:
+    """The camera that a config describes, its address judged and its password fetched.
+
+    Raises:
+        ConfigError: it can't be used; the message names it.
+    """
+    what = f"camera {config.name!r}"
+    password = read_secret(env=config.password_env, file=config.password_file, what=what)
+    try:
+        address = parse_address(
+            config.url.get_secret_value(), username=config.username, password=password
+        )
+    except ActionstreamError as error:
+        raise ConfigError(f"{what}: {error}") from None
+    return CameraSource(stream_id=config.name, address=address, knobs=config.knobs())

@@ -22,6 +22,7 @@ from pipeline.errors import (
     NotAVideo,
     SourceError,
     SourceNotFound,
+    SourceStalled,
     SourceTimeout,
     SourceUnauthorized,
     SourceUnreachable,
@@ -63,6 +64,8 @@ class Feed:
             sound = bool(self._container.streams.audio)
             self._container.close()
             what = "only sound; give a file with video" if sound else "no video; is the file whole?"
+            if kind == "live":
+                what = "no video; check the URL's path"
             raise NotAVideo(f"{shown}: holds {what}")
         if video.codec_context is None:  # whatever PyAV's types say
             self._container.close()
@@ -112,7 +115,7 @@ class Feed:
         """Packets in decoding order; an empty one holds no picture.
 
         Raises:
-            SourceTimeout, SourceUnreachable: live only; a file's damage ends its packets.
+            SourceStalled, SourceUnreachable: live only; a file's damage ends its packets.
         """
         demuxed = self._container.demux(self.stream)
         while not self.stopped():
@@ -127,10 +130,11 @@ class Feed:
             except (av.FFmpegError, OSError) as error:
                 if self.kind == "file":
                     return
-                waited_s = time.monotonic() - asked_s
-                raise _translate(
-                    error, self.shown, self.kind, waited_s, self._read_timeout_s
-                ) from None
+                if time.monotonic() - asked_s >= 0.9 * self._read_timeout_s:
+                    raise SourceStalled(
+                        f"{self.shown}: no picture for {self._read_timeout_s:g} s"
+                    ) from None
+                raise _translate(error, self.shown, self.kind, 0, self._read_timeout_s) from None
             yield packet
 
     def close(self) -> None:

@@ -42,6 +42,7 @@ class FileSource:
     """A video file, read from its start to its end."""
 
     kind: ClassVar[SourceKind] = "file"
+    knobs: ClassVar[None] = None
     path: Path
     stream_id: str
 
@@ -50,18 +51,22 @@ class FileSource:
         """Stable, so that a second run over the file gives the same event ids."""
         return sha256(b"file:" + self.stream_id.encode()).hexdigest()[:16]
 
+    @property
+    def shown(self) -> str:
+        """The path as messages may name it."""
+        return printable(self.path)
+
     def open(self) -> Feed:
         """The file's packets.
 
         Raises:
             SourceNotFound, SourceUnauthorized, NotAVideo: with the path and what to do.
         """
-        shown = printable(self.path)
-        _sniff(self.path, shown)
+        _sniff(self.path, self.shown)
         return Feed(
             f"file:{self.path.absolute()}",  # "file:" keeps FFmpeg from reading "concat:…" in it
             kind="file",
-            shown=shown,
+            shown=self.shown,
             options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
             open_timeout_s=60.0,
             read_timeout_s=60.0,

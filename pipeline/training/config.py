@@ -11,13 +11,17 @@ from typing import Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline.config import NotNegative, Positive, Share, describe
+from pipeline.config import describe
 from pipeline.errors import ConfigError
+from pipeline.knobs import NotNegative, Positive, Share
 from pipeline.model.spec import Suggests
 from pipeline.training.data import AugmentSpec, DataConfig
 
 Part = str | int | float | bool | tuple[int, ...]
-LEFT_OPEN = frozenset("threads device log_every_steps checkpoint_every_clips name suggests".split())
+LEFT_OPEN = frozenset(
+    "threads device log_every_steps validate_every_clips checkpoint_every_clips name suggests "
+    "data.cache data.workers".split()
+)
 """Settings that may change when a run goes on: they don't decide what it learns."""
 
 
@@ -178,7 +182,7 @@ def differences(before: dict[str, object], now: dict[str, object]) -> list[str]:
     return [
         f"{name}: {one.get(name, 'not set')}, now {other.get(name, 'not set')}"
         for name in sorted(one.keys() | other.keys())
-        if one.get(name) != other.get(name) and name.split(".")[0] not in LEFT_OPEN
+        if one.get(name) != other.get(name) and not {name, name.split(".")[0]} & LEFT_OPEN
     ]
 
 

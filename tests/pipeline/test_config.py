@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cameras import CameraKnobs, Region
 from pipeline.config import (
     Config,
     EventSpec,
@@ -72,6 +73,107 @@ def test_two_cameras_of_one_name_are_refused() -> None:
     cameras = [{"name": "a", "url": "rtsp://h/1"}, {"name": "a", "url": "rtsp://h/2"}]
     with pytest.raises(ConfigError, match="their events would mix"):
         parse_config({"cameras": cameras}, where="test")
+
+
+def test_a_camera_begins_with_the_defaults_and_overrides_any_of_them() -> None:
+    document = {
+        "camera_defaults": {
+            "transport": "udp",
+            "retry": {"max_delay_s": 60, "max_attempts": 5},
+            "options": {"max_delay": 1},
+            "allowed_networks": ["10.0.0.0/8"],
+        },
+        "cameras": [
+            {"name": "a", "url": "rtsp://h/1"},
+            {
+                "name": "b",
+                "url": "rtsp://h/2",
+                "transport": "tcp",
+                "retry": {"max_attempts": -1},
+                "options": {"buffer_size": 9},
+                "region": [0.5, 0, 0.5, 1],
+            },
+        ],
+    }
+    config = parse_config(document, where="test")
+    a, b = config.cameras
+    assert a.knobs() == config.camera_defaults
+    assert (b.transport, b.retry.max_delay_s, b.retry.max_attempts) == ("tcp", 60, -1)
+    assert b.options == {"max_delay": 1, "buffer_size": 9}
+    assert b.region == Region(x=0.5, width=0.5)
+    again = parse_config(config.model_dump(exclude_unset=True), where="again")
+    assert again.cameras == config.cameras
+    late = config.camera({"name": "late", "url": "rtsp://h/3", "region": "0,0,1,0.5"})
+    assert (late.transport, late.region) == ("udp", Region(height=0.5))
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"options": {"protocol_whitelist": "file"}}, "can't be set here; allowed are: analyze"),
+        ({"options": {"rtsp_flags": "listen"}}, "can't be set here"),
+        ({"options": {"probesize": "1;2"}}, "doesn't take"),
+        ({"options": {"fflags": "nobuffer+x"}}, "doesn't take"),
+        ({"region": {"x": 0.5, "width": 0.6}}, "reaches beyond the picture"),
+        ({"region": "0,0,1"}, "x,y,width,height"),
+        ({"retry": {"max_delay_s": 0.5}}, "waits would shrink"),
+        ({"allowed_networks": ["10.0.0.1/8"]}, "host bits"),
+        ({"frame_timeout_s": 0}, "greater than 0"),
+        ({"corrupt": "drop"}, "keep"),
+    ],
+)
+def test_what_a_camera_can_not_be_is_refused(said: dict[str, object], why: str) -> None:
+    camera = {"name": "a", "url": "rtsp://u:hunter2@h/1", **said}
+    with pytest.raises(ConfigError, match=why) as raised:
+        parse_config({"cameras": [camera]}, where="test")
+    assert "hunter2" not in str(raised.value)
+    with pytest.raises(ConfigError, match=why) as raised:
+        Config().camera(camera)
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cameras: [{name: a, url: 'rtsp://me:hunter2@h/1'}]",
+        "cameras: [{name: a, url: 'rtsp://h/1?user=me&password=hunter2'}]",
+        "cameras: [{name: a, url: 'rtsp://h/user=me_password=hunter2.sdp'}]",
+        "redis: {url: 'redis://:hunter2@h'}",
+    ],
+)
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o620, 0o604])
+def test_a_config_with_a_password_that_others_can_read_is_refused(
+    tmp_path: Path, text: str, mode: int
+) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    file.chmod(mode)
+    with pytest.raises(ConfigError, match="chmod 600") as raised:
+        load_config(file)
+    assert "hunter2" not in str(raised.value)
+    file.chmod(0o600)
+    load_config(file)
+
+
+def test_a_config_without_a_password_may_be_read_by_all(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("cameras: [{name: a, url: 'rtsp://me@h/1', password_env: PW}]")
+    file.chmod(0o644)
+    load_config(file)
+
+
+def test_what_a_camera_sees_is_in_the_digest() -> None:
+    whole = settings()
+    assert whole.seen_by(None) == whole
+    assert whole.seen_by(CameraKnobs()).digest() == whole.digest()
+    seen = [
+        CameraKnobs(region=Region(width=0.5)),
+        CameraKnobs(fit="letterbox"),
+        CameraKnobs(corrupt="discard"),
+        CameraKnobs(sample_fps=4),
+    ]
+    digests = {whole.seen_by(knobs).digest() for knobs in seen}
+    assert len(digests | {whole.digest()}) == 5
 
 
 @pytest.mark.parametrize(("frames", "hop"), [(7, 2), (8, 3), (8, 10), (0, 0)])

@@ -9,6 +9,7 @@ from threading import Event, Thread
 import numpy as np
 import pytest
 
+from pipeline.cameras import CameraKnobs
 from pipeline.config import Config
 from pipeline.errors import (
     ConfigError,
@@ -52,9 +53,7 @@ def camera(url: str, *, transport: str = "tcp", timeout_s: float = 5.0) -> Camer
     return CameraSource(
         stream_id="gate",
         address=parse_address(url),
-        transport=transport,
-        open_timeout_s=timeout_s,
-        read_timeout_s=timeout_s,
+        knobs=CameraKnobs(transport=transport, open_timeout_s=timeout_s, frame_timeout_s=timeout_s),
     )
 
 

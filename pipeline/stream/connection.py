@@ -1,15 +1,11 @@
-"""One stream from its source to its windows: source, decode and window joined.
-
-file     opened once, to its end
-camera   opened again, with backoff, whenever it is lost; each connection begins a new session
-"""
+"""One connection to a source: source, decode and window joined."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from threading import Event
+from typing import Protocol
 
 from pipeline.config import Settings
 from pipeline.decode import Decoder
@@ -19,18 +15,15 @@ from pipeline.source import FileSource, Source
 from pipeline.tally import Tally
 from pipeline.window import Windower
 
-RETRY_FIRST_S, RETRY_MAX_S = 1.0, 30.0  # full jitter between: many cameras come back at once
 
-Report = Callable[[str, str, str], None]
-"""Called with stream, state and detail whenever a source changes its state."""
+class Stop(Protocol):
+    """Something that says when to stop: an ``Event``, or several of them."""
 
-
-def nobody(stream_id: str, state: str, detail: str) -> None:
-    """Report to nobody."""
+    def is_set(self) -> bool: ...  # noqa: D102
 
 
 def windows(
-    source: Source, settings: Settings, *, tally: Tally, threads: int = 1, stop: Event
+    source: Source, settings: Settings, *, tally: Tally, threads: int = 1, stop: Event | Stop
 ) -> Iterator[Window | SessionEnd]:
     """One connection to a source: source, decode and window.
 
@@ -63,46 +56,21 @@ def windows(
                 if stop.is_set():
                     break
         except SourceError:
+            if latest is not None:
+                reason = EndReason.STOPPED if stop.is_set() else EndReason.FAILED
+                yield from _windowed(windower, _end(latest, reason))
             if stop.is_set():
                 return
-            if latest is not None:
-                yield from _windowed(windower, _end(latest, EndReason.FAILED))
             raise
         if latest is not None:
             yield from _windowed(windower, _end(latest, EndReason.STOPPED))
 
 
 def file_windows(
-    source: Source, settings: Settings, *, tally: Tally, threads: int, stop: Event, report: Report
+    source: Source, settings: Settings, *, tally: Tally, threads: int, stop: Event
 ) -> Generator[Window | SessionEnd, None, None]:
     """A file's windows, once."""
-    report(source.stream_id, "streaming", "")
     yield from windows(source, settings, tally=tally, threads=threads, stop=stop)
-
-
-def live_windows(
-    source: Source, settings: Settings, *, tally: Tally, threads: int, stop: Event, report: Report
-) -> Generator[Window | SessionEnd, None, None]:
-    """A camera's windows until ``stop``: connects again, with backoff, whenever it is lost."""
-    delay_s = RETRY_FIRST_S
-    while not stop.is_set():
-        report(source.stream_id, "connecting", "")
-        streaming = False
-        detail = "the camera ended the stream"
-        try:
-            for item in windows(source, settings, tally=tally, threads=threads, stop=stop):
-                if not streaming and isinstance(item, Window):
-                    report(source.stream_id, "streaming", "")
-                    streaming, delay_s = True, RETRY_FIRST_S
-                yield item
-        except SourceError as error:
-            detail = str(error)
-        if stop.is_set():
-            return
-        tally.reconnects += 1
-        report(source.stream_id, "backoff", detail)
-        stop.wait(random.uniform(0, delay_s))
-        delay_s = min(2 * delay_s, RETRY_MAX_S)
 
 
 def _windowed(windower: Windower, item: Sample | SessionEnd) -> Iterator[Window | SessionEnd]:

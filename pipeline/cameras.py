@@ -1,0 +1,168 @@
+"""What may be set of a camera: once for all of them, or for each.
+
+``camera_defaults`` in a config holds what every camera begins with; a camera overrides any of it.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+
+from pipeline.knobs import Frozen, Name, Positive, Rate, Share
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_FLAG = r"(?:nobuffer|discardcorrupt|genpts|igndts)"
+_WHOLE = r"0|-?[1-9]\d{0,9}"
+OPTIONS: dict[str, str] = {
+    "analyzeduration": _WHOLE,
+    "buffer_size": _WHOLE,
+    "fflags": rf"[+-]?{_FLAG}(?:[+-]{_FLAG})*",
+    "max_delay": _WHOLE,
+    "max_port": _WHOLE,
+    "min_port": _WHOLE,
+    "pkt_size": _WHOLE,
+    "probesize": _WHOLE,
+    "reorder_queue_size": _WHOLE,
+    "user_agent": r"[\x20-\x7e]{1,100}",
+}
+"""FFmpeg's options that a config may set, each with what its value looks like. FFmpeg has hundreds,
+some of which open files or listen, and takes names that it doesn't know without a word."""
+
+
+class Region(Frozen):
+    """A part of the picture as it is shown, in shares of its width and height, from top left."""
+
+    x: Share = 0.0
+    y: Share = 0.0
+    width: Share = Field(default=1.0, ge=0.02)
+    height: Share = Field(default=1.0, ge=0.02)
+
+    @model_validator(mode="after")
+    def _lies_inside(self) -> "Region":
+        if self.x + self.width > 1 + 1e-9 or self.y + self.height > 1 + 1e-9:
+            raise ValueError(
+                f"the region reaches beyond the picture: x + width is {self.x + self.width:g}, "
+                f"y + height is {self.y + self.height:g}; want at most 1"
+            )
+        return self
+
+
+def _region(value: object) -> object:
+    """As it is written on a command line: 0.5,0,0.5,1 -> the right half."""
+    if isinstance(value, str):
+        value = value.split(",")
+    if isinstance(value, list | tuple):
+        if len(value) != 4:
+            raise ValueError(f"want a region as x,y,width,height in shares, got {len(value)} parts")
+        return dict(zip(("x", "y", "width", "height"), value, strict=True))
+    return value
+
+
+class RetryConfig(Frozen):
+    """When a lost camera is tried again: exponential backoff with full jitter."""
+
+    initial_delay_s: Positive = 1.0
+    """The first wait is between 0 and this: many cameras come back at once."""
+    max_delay_s: Positive = 30.0
+    """No wait is longer, but after a refused login: between this and its double, since cameras
+    lock out who tries often. A stream that was good for this long begins again at the start."""
+    multiplier: float = Field(default=2.0, ge=1, le=100)
+    max_attempts: int = Field(default=-1, ge=-1)
+    """Failures in a row after which the camera is given up; -1: never."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> "RetryConfig":
+        if self.max_delay_s < self.initial_delay_s:
+            raise ValueError(
+                f"max_delay_s ({self.max_delay_s:g}) must be at least initial_delay_s "
+                f"({self.initial_delay_s:g}), or waits would shrink"
+            )
+        return self
+
+
+class CameraKnobs(Frozen):
+    """How a camera is connected and looked at."""
+
+    transport: Literal["tcp", "udp"] = "tcp"
+    open_timeout_s: Positive = 10.0
+    frame_timeout_s: Positive = 10.0
+    """Without a picture for this long, the connection is given up; half of it is a stall."""
+    retry: RetryConfig = RetryConfig()
+    corrupt: Literal["keep", "discard"] = "keep"
+    """Damaged pictures, and those that build on them: kept and flagged, or dropped and counted."""
+    sample_fps: Rate | None = None
+    """Instead of ``sampling.sample_fps``."""
+    region: Annotated[Region, BeforeValidator(_region)] | None = None
+    """The part of the picture that is looked at."""
+    fit: Literal["crop", "letterbox"] = "crop"
+    """Cut out the centre square, or shrink all of it and leave black bars."""
+    allowed_networks: tuple[Network, ...] | None = None
+    """Where cameras may be; anywhere if not given."""
+    tls_verify: bool = False
+    """rtsps only: does the camera have to prove its name? Few cameras can."""
+    tls_ca_file: Path | None = None
+    """Whose signatures are believed, PEM; by default those that the system believes."""
+    options: dict[str, str | int] = Field(default_factory=dict)
+    """FFmpeg's own, of those in ``OPTIONS``."""
+
+    @field_validator("options")
+    @classmethod
+    def _options_are_allowed(cls, options: dict[str, str | int]) -> dict[str, str | int]:
+        for name, value in options.items():
+            if name not in OPTIONS:
+                raise ValueError(
+                    f"FFmpeg's option {name[:40]!r} can't be set here; allowed are: "
+                    + ", ".join(OPTIONS)
+                )
+            if not re.fullmatch(OPTIONS[name], str(value)):
+                raise ValueError(f"the option {name} doesn't take {str(value)[:40]!r}")
+        return options
+
+
+class CameraConfig(CameraKnobs):
+    """One camera."""
+
+    name: Name
+    """The stream's name in every event."""
+    url: SecretStr
+    """``rtsp://`` or ``rtsps://``; better without the password."""
+    username: str | None = None
+    password_env: str | None = None
+    password_file: Path | None = None
+
+    def knobs(self) -> CameraKnobs:
+        """How it is connected and looked at, without who it is."""
+        return CameraKnobs(**{name: getattr(self, name) for name in CameraKnobs.model_fields})
+
+
+def over_defaults(camera: object, defaults: object) -> object:
+    """What is written of a camera over what is written of all; ``retry`` and ``options`` merge."""
+    if not isinstance(camera, Mapping) or not isinstance(defaults, Mapping):
+        return camera  # the models say what is wrong with it
+    merged = {**defaults, **camera}
+    for name in ("retry", "options"):
+        general, own = defaults.get(name), camera.get(name)
+        if isinstance(general, Mapping) and isinstance(own, Mapping):
+            merged[name] = {**general, **own}
+    return merged
+
+
+def holds_secret(url: SecretStr | None) -> bool:
+    """Does a URL have a login written into it, in front of the host or in its path?"""
+    if url is None:
+        return False
+    text = url.get_secret_value()
+    try:
+        parts = urlsplit(text)
+        in_front = bool(parts.password)
+    except ValueError:
+        return "@" in text
+    return in_front or bool(LOGIN_IN_PATH.search(f"{parts.path}?{parts.query}"))
+
+
+LOGIN_IN_PATH = re.compile(r"(?:pass|pwd|token|key)[^/&?]*[=:][^/&?]+", re.IGNORECASE)

@@ -1,0 +1,107 @@
+"""Packets between the network and the decoder: bounded, and never old.
+
+A camera doesn't wait. What the decoder can't take in time is dropped here, in whole groups from
+one key frame to the next, because nothing else can be decoded without them; so a slow machine
+loses pictures, and never falls behind by more than ``MAX_LAG_S``.
+
+    one thread:      fill(packets)
+    another thread:  take(timeout_s) until it raises
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from threading import Condition
+from typing import TYPE_CHECKING
+
+from pipeline.tally import Tally
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+MAX_LAG_S = 2.0  # a GOP of most cameras; shorter, and a pause of the machine would cost pictures
+MAX_PACKETS = 1024  # a camera that sends what it has kept, all at once: 40 s at 25 per second
+MAX_BYTES = 64 << 20  # 40 s at 12 Mbit/s
+
+
+class Backlog:
+    """Packets that have come and were not decoded yet."""
+
+    def __init__(self, tally: Tally, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._tally = tally
+        self._now = now
+        self._line: deque[tuple[float, Packet[VideoStream]]] = deque()
+        self._bytes = 0
+        self._changed = Condition()
+        self._starved = False
+        """What comes before the next key frame can't be decoded: packets before it are gone."""
+        self._closed = False
+        self._ended = False
+        self._error: BaseException | None = None
+
+    def fill(self, packets: "Iterable[Packet[VideoStream]]") -> None:
+        """Take in packets to their end; whatever ends them reaches whoever takes them."""
+        error: BaseException | None = None
+        try:
+            for packet in packets:
+                self.push(packet)
+        except BaseException as raised:  # noqa: BLE001 - carried over
+            error = raised
+        with self._changed:
+            self._ended, self._error = True, error
+            self._changed.notify()
+
+    def push(self, packet: "Packet[VideoStream]") -> None:
+        """A packet from the network."""
+        with self._changed:
+            if self._closed:
+                return
+            self._starved &= not packet.is_keyframe
+            if self._starved:
+                self._tally.packets_dropped["overload"] += 1
+                return
+            self._line.append((self._now(), packet))
+            self._bytes += packet.size
+            if self._too_much():
+                self._skip()
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Nobody takes any more."""
+        with self._changed:
+            self._closed = True
+            self._line.clear()
+
+    def take(self, timeout_s: float) -> "Packet[VideoStream] | None":
+        """The oldest packet, or None if none came in time.
+
+        Raises:
+            EOFError: the camera has ended the stream, and all of it was taken.
+            BaseException: what ended the stream, once all that came before was taken.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._line or self._ended, timeout_s)
+            if self._line:
+                _, packet = self._line.popleft()
+                self._bytes -= packet.size
+                return packet
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                raise EOFError
+            return None
+
+    def _too_much(self) -> bool:
+        lag_s = self._now() - self._line[0][0]
+        return lag_s > MAX_LAG_S or len(self._line) > MAX_PACKETS or self._bytes > MAX_BYTES
+
+    def _skip(self) -> None:
+        """Go on at the newest key frame, here or still to come."""
+        keys = [n for n, (_, packet) in enumerate(self._line) if packet.is_keyframe]
+        drop = keys[-1] if keys and keys[-1] > 0 else len(self._line)
+        for _ in range(drop):
+            _, packet = self._line.popleft()
+            self._bytes -= packet.size
+        self._tally.packets_dropped["overload"] += drop
+        self._starved = not self._line

@@ -1,0 +1,246 @@
+"""A camera whose every call into FFmpeg has a deadline that is kept from outside.
+
+FFmpeg's own time-outs fail in some cases (a name that isn't resolved, sound that goes on without
+pictures, a handshake), and a call that hangs can't be ended from within its process. So a thread of
+its own opens and reads; whoever waits for packets waits on a queue, and gives up by the clock. The
+thread is left behind, counted, and closes its connection should it ever come back. There may be
+``MAX_HUNG`` such per camera; until one of them comes back, no new connection is tried.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Protocol, Self
+
+from pipeline.cameras import CameraKnobs
+from pipeline.errors import SourceStalled, SourceTimeout
+from pipeline.records import SourceKind
+from pipeline.source.backlog import Backlog
+from pipeline.source.feed import Feed
+from pipeline.tally import Tally
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+POLL_S = 0.2  # between two looks at the clock while nothing comes
+GRACE_S = 1.0  # FFmpeg's own time-out comes first where it works: its thread is then free
+CLOSE_S = 2.0  # a camera that is fine closes within one picture
+MAX_HUNG = 2
+FIRST_PICTURE = 3
+"""Times the time-out: after connecting, some cameras send no key frame for tens of seconds."""
+
+
+class Connects(Protocol):
+    """What is watched."""
+
+    @property
+    def kind(self) -> SourceKind: ...  # noqa: D102
+
+    @property
+    def stream_id(self) -> str: ...  # noqa: D102
+
+    @property
+    def shown(self) -> str: ...  # noqa: D102
+
+    def open(self) -> "Feed | WatchedFeed": ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Whom a watched camera tells how it is doing; both are called by whoever takes packets."""
+
+    picture: Callable[[], None] = lambda: None
+    """Pictures come out of the decoder."""
+    stall: Callable[[str], None] = lambda detail: None
+    """None came for half of the time-out, and why that may be."""
+
+
+class Watched:
+    """A source whose feeds keep deadlines."""
+
+    def __init__(
+        self,
+        source: Connects,
+        *,
+        knobs: CameraKnobs,
+        tally: Tally,
+        stopped: Callable[[], bool],
+        watch: Watch | None = None,
+    ) -> None:
+        """``tally.pictures`` tells whether what comes can be decoded."""
+        self._source = source
+        self.knobs = knobs
+        self.kind: SourceKind = source.kind
+        self.stream_id = source.stream_id
+        self.tally = tally
+        self.stopped = stopped
+        self.watch = watch or Watch()
+        self._hung: list[Thread] = []
+
+    @property
+    def shown(self) -> str:
+        """The source as messages may name it."""
+        return self._source.shown
+
+    @property
+    def hung(self) -> int:
+        """Threads that were left behind and have not come back."""
+        self._hung = [thread for thread in self._hung if thread.is_alive()]
+        return len(self._hung)
+
+    def open(self) -> "WatchedFeed":
+        """A new connection.
+
+        Raises:
+            SourceError: from the source; or SourceTimeout from the watchdog, or since too many
+                earlier calls still hang.
+        """
+        if self.hung >= MAX_HUNG:
+            raise SourceTimeout(
+                f"{self.shown}: {self.hung} earlier connections hang in FFmpeg; "
+                "a new one is tried once one of them ends"
+            )
+        return WatchedFeed(self, self._source.open)
+
+    def leave_behind(self, thread: Thread) -> None:
+        """Count a thread that doesn't come back."""
+        self.tally.hung += 1
+        self._hung.append(thread)
+
+
+class WatchedFeed:
+    """Packets of one connection; a context manager. See ``Feed``, whose part it takes."""
+
+    promised_pictures = 0
+    promised_end: Fraction | None = None
+    created_s: float | None = None
+    length_ns = 0
+
+    def __init__(self, owner: Watched, connect: "Callable[[], Feed | WatchedFeed]") -> None:
+        self.kind: SourceKind = owner.kind
+        self.shown = owner.shown
+        self.stopped: Callable[[], bool] = owner.stopped
+        self._owner = owner
+        self._backlog = Backlog(owner.tally)
+        self._opened, self._closing = Event(), Event()
+        self._feed: Feed | WatchedFeed | None = None
+        self._refused: BaseException | None = None
+        self._thread = Thread(
+            target=self._read, args=(connect,), name=f"read {owner.stream_id}", daemon=True
+        )
+        self._thread.start()
+        try:
+            self._await_opened()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def stream(self) -> "VideoStream":
+        """The video stream."""
+        assert self._feed is not None
+        return self._feed.stream
+
+    def packets(self) -> Iterator["Packet[VideoStream]"]:
+        """Packets in decoding order, until the source is stopped or ends.
+
+        Raises:
+            SourceStalled: no picture came in time, whether or not packets did.
+            SourceError: from the source.
+        """
+        tally, clock = self._owner.tally, _StallClock(self._owner, time.monotonic())
+        pictures = tally.pictures
+        while not self.stopped():
+            try:
+                packet = self._backlog.take(POLL_S)
+            except EOFError:
+                return
+            if tally.pictures > pictures:
+                pictures = tally.pictures
+                clock.picture_came(time.monotonic())
+                self._owner.watch.picture()
+            clock.judge(time.monotonic(), came=packet is not None)
+            if packet is not None:
+                yield packet
+
+    def close(self) -> None:
+        """Let the thread go, which closes the connection; don't wait for it for long."""
+        self._closing.set()
+        self._backlog.close()
+        self._thread.join(CLOSE_S)
+        if self._thread.is_alive():
+            self._owner.leave_behind(self._thread)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _await_opened(self) -> None:
+        limit_s = self._owner.knobs.open_timeout_s + GRACE_S
+        deadline_s = time.monotonic() + limit_s
+        while not self._opened.wait(POLL_S):
+            if self.stopped():
+                raise SourceTimeout(f"{self.shown}: stopped while it was being connected")
+            if time.monotonic() > deadline_s:
+                raise SourceTimeout(f"{self.shown}: no answer within {limit_s:g} s; is it up?")
+        if self._refused is not None:
+            raise self._refused
+
+    def _read(self, connect: "Callable[[], Feed | WatchedFeed]") -> None:
+        """The thread's work: all that FFmpeg does for this connection, from open to close."""
+        try:
+            feed = connect()
+        except BaseException as error:  # noqa: BLE001 - raised by whoever waits for it
+            self._refused = error
+            self._opened.set()
+            return
+        try:
+            feed.stopped = self._closing.is_set
+            self._feed = feed
+            self._opened.set()
+            self._backlog.fill(feed.packets())
+            self._closing.wait()  # the decoder may still be at work on what came
+        finally:
+            feed.close()
+
+
+class _StallClock:
+    """How long nothing came that helps: no packet, or none that gives a picture."""
+
+    def __init__(self, owner: Watched, now_s: float) -> None:
+        self._shown = owner.shown
+        self._stall = owner.watch.stall
+        self._limit_s = owner.knobs.frame_timeout_s
+        self._blind_limit_s = FIRST_PICTURE * self._limit_s
+        self._packet_s = self._picture_s = now_s
+
+    def picture_came(self, now_s: float) -> None:
+        """The decoder has given a picture."""
+        self._picture_s = now_s
+        self._blind_limit_s = self._limit_s
+
+    def judge(self, now_s: float, *, came: bool) -> None:
+        """Look at the clock after a packet came, or none did.
+
+        Raises:
+            SourceStalled: it took too long.
+        """
+        if came:
+            self._packet_s = now_s
+        silent_s, blind_s = now_s - self._packet_s, now_s - self._picture_s
+        if silent_s > self._limit_s + GRACE_S:
+            raise SourceStalled(f"{self._shown}: no picture for {self._limit_s:g} s")
+        if came and blind_s > self._blind_limit_s:
+            raise SourceStalled(
+                f"{self._shown}: sends packets, but none could be decoded for {blind_s:.0f} s; "
+                "does it send key frames?"
+            )
+        if silent_s > self._limit_s / 2:
+            self._stall(f"{self._shown}: no picture for {silent_s:.0f} s")
+        elif blind_s > self._blind_limit_s / 2:
+            self._stall(f"{self._shown}: nothing that could be decoded for {blind_s:.0f} s")

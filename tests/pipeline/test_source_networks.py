@@ -1,0 +1,132 @@
+"""Where cameras may be, and what FFmpeg is told of them."""
+
+import ipaddress
+import ssl
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.cameras import OPTIONS, CameraConfig, CameraKnobs
+from pipeline.errors import ConfigError, SourceError, SourceForbidden, SourceNotFound
+from pipeline.source import CameraSource, camera_source, parse_address
+from pipeline.source.networks import located
+from tests.chaos.rtsp import ChaosCamera
+from tests.footage import clip
+from tests.rtsp import transcode
+
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+PRIVATE = (ipaddress.ip_network("192.168.0.0/16"),)
+
+
+def test_a_host_in_an_allowed_network_is_handed_on_as_numbers() -> None:
+    address = parse_address("rtsp://me:pw@localhost:8554/x")
+    there = located(address, LOOPBACK, keep_name=False)
+    assert there.host in ("127.0.0.1", "::1")
+    assert replace(there, host="localhost") == address
+    assert located(address, LOOPBACK, keep_name=True) == address
+    assert located(address, None, keep_name=False) is address
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0x7f.1"]
+)
+def test_a_host_elsewhere_is_refused_however_it_is_written(host: str) -> None:
+    with pytest.raises(SourceForbidden, match="none of the allowed_networks"):
+        located(parse_address(f"rtsp://me:hunter2@{host}/x"), PRIVATE, keep_name=False)
+
+
+def test_an_ipv4_address_in_ipv6s_disguise_is_what_it_is() -> None:
+    address = parse_address("rtsp://[::ffff:192.168.1.2]/x")
+    assert located(address, PRIVATE, keep_name=False).host == "192.168.1.2"
+
+
+def test_a_host_that_is_not_there_is_told() -> None:
+    with pytest.raises(SourceNotFound, match="no such host"):
+        located(parse_address("rtsp://no-such-host.invalid/x"), PRIVATE, keep_name=False)
+
+
+def test_a_camera_elsewhere_is_not_connected(video: Path) -> None:
+    with ChaosCamera([video]) as camera:
+        source = CameraSource(
+            stream_id="gate",
+            address=parse_address(camera.url()),
+            knobs=CameraKnobs(allowed_networks=PRIVATE),
+        )
+        with pytest.raises(SourceForbidden):
+            source.open()
+        assert not camera.requests
+
+
+@pytest.mark.parametrize("query", ["listen", "tcp&listen", "listen=1"])
+def test_a_url_that_would_have_us_listen_is_refused(query: str) -> None:
+    with pytest.raises(SourceForbidden, match="listen"):
+        parse_address(f"rtsp://127.0.0.1/x?{query}")
+    parse_address("rtsp://127.0.0.1/listen?listener=1")
+
+
+def test_our_own_options_win_and_the_list_holds_none_of_them() -> None:
+    options = CameraSource(
+        stream_id="gate",
+        address=parse_address("rtsp://h/x"),
+        knobs=CameraKnobs(options={"probesize": 5000, "buffer_size": 7}),
+    )._options()
+    assert (options["probesize"], options["buffer_size"]) == ("5000", "7")
+    ours = {"protocol_whitelist", "rtsp_transport", "allowed_media_types", "timeout"}
+    assert ours <= set(options)
+    assert ours.isdisjoint(OPTIONS)
+
+
+def test_a_camera_of_a_config_has_its_password_and_its_knobs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GATE", "hunter2")
+    config = CameraConfig(
+        name="gate", url="rtsp://h/x", username="me", password_env="GATE", transport="udp"
+    )
+    source = camera_source(config)
+    assert source.address.url() == "rtsp://me:hunter2@h:554/x"
+    assert source.knobs == CameraKnobs(transport="udp")
+    assert "hunter2" not in f"{source!r} {source.shown}"
+    with pytest.raises(ConfigError, match=r"camera 'gate'.*scheme is file"):
+        camera_source(config.model_copy(update={"url": type(config.url)("file:///etc/passwd")}))
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("videos") / "room.mp4"
+    transcode(clip("room.webm"), path, codec="libx264", seconds=2)
+    return path
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(
+        f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -keyout {key} "
+        f"-out {cert} -addext subjectAltName=IP:127.0.0.1".split(),
+        check=True,
+        capture_output=True,
+    )
+    return cert, key
+
+
+def test_rtsps_works_and_verifies_when_told_to(
+    video: Path, certificate: tuple[Path, Path], wait_until: Callable[..., None]
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+
+    def opened(knobs: CameraKnobs) -> int:
+        address = parse_address(camera.url())
+        with CameraSource(stream_id="gate", address=address, knobs=knobs).open() as feed:
+            return sum(1 for _, _ in zip(feed.packets(), range(5), strict=False))
+
+    with ChaosCamera([video], tls=context) as camera:
+        assert opened(CameraKnobs()) == 5
+        assert opened(CameraKnobs(tls_verify=True, tls_ca_file=certificate[0])) == 5
+        with pytest.raises(SourceError):
+            opened(CameraKnobs(tls_verify=True))

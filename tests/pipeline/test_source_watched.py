@@ -1,0 +1,187 @@
+"""Deadlines that hold when FFmpeg's don't, against cameras that stop answering."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, active_count
+from typing import ClassVar
+
+import pytest
+
+from pipeline.cameras import CameraKnobs
+from pipeline.errors import SourceStalled, SourceTimeout
+from pipeline.records import SourceKind
+from pipeline.source import CameraSource, Feed, Watch, Watched, parse_address
+from pipeline.source.watched import MAX_HUNG
+from pipeline.tally import Tally
+from tests.chaos.rtsp import ChaosCamera
+from tests.footage import clip
+from tests.rtsp import transcode
+
+HOUR_S = 3600
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("videos") / "room.mp4"
+    transcode(clip("room.webm"), path, codec="libx264", seconds=4)
+    return path
+
+
+@pytest.fixture(scope="module")
+def chaos(video: Path) -> Iterator[ChaosCamera]:
+    with ChaosCamera([video]) as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A camera opened without any time-out of FFmpeg's: its calls hang for ever."""
+
+    kind: ClassVar[SourceKind] = "live"
+    stream_id: ClassVar[str] = "gate"
+    shown: ClassVar[str] = "camera gate"
+    url: str
+
+    def open(self) -> Feed:
+        return Feed(
+            self.url,
+            kind="live",
+            shown=self.shown,
+            options={"rtsp_transport": "tcp", "analyzeduration": "200000", "probesize": "200000"},
+            open_timeout_s=HOUR_S,
+            read_timeout_s=HOUR_S,
+        )
+
+
+@dataclass
+class Told:
+    """What a watched camera says."""
+
+    pictures: int = 0
+    stalls: list[str] = field(default_factory=list)
+
+    def watch(self) -> Watch:
+        return Watch(picture=self._picture, stall=self.stalls.append)
+
+    def _picture(self) -> None:
+        self.pictures += 1
+
+
+@contextmanager
+def watched(
+    url: str, *, open_s: float = 10, frame_s: float = 10, told: Told | None = None
+) -> Iterator[tuple[Watched, Event, Tally]]:
+    stop, tally = Event(), Tally()
+    knobs = CameraKnobs(open_timeout_s=open_s, frame_timeout_s=frame_s)
+    watch = (told or Told()).watch()
+    yield (
+        Watched(Patient(url), knobs=knobs, tally=tally, stopped=stop.is_set, watch=watch),
+        stop,
+        tally,
+    )
+
+
+def test_an_open_that_hangs_is_given_up_and_its_thread_comes_back_with_the_camera(
+    video: Path, wait_until: Callable[..., None]
+) -> None:
+    threads = active_count()
+    with ChaosCamera([video]) as camera:
+        with watched(camera.url("gate,mute=1"), open_s=0.3) as (source, _, tally):
+            began_s = time.monotonic()
+            with pytest.raises(SourceTimeout, match="no answer within"):
+                source.open()
+            assert time.monotonic() - began_s < 5
+            assert (tally.hung, source.hung) == (1, 1)
+        camera.cut_all()
+        wait_until(lambda: source.hung == 0, "the thread ends with its connection")
+    wait_until(lambda: active_count() <= threads, "no thread stays")
+
+
+def test_only_so_many_may_hang_then_no_new_connection_is_tried(
+    video: Path, wait_until: Callable[..., None]
+) -> None:
+    with ChaosCamera([video]) as camera:
+        with watched(camera.url("gate,mute=2"), open_s=0.1) as (source, _, tally):
+            for _ in range(MAX_HUNG):
+                with pytest.raises(SourceTimeout, match="no answer"):
+                    source.open()
+            connections = camera.requests["connect"]
+            with pytest.raises(SourceTimeout, match="hang in FFmpeg"):
+                source.open()
+            assert tally.hung == MAX_HUNG
+            assert camera.requests["connect"] == connections
+        camera.cut_all()
+        wait_until(lambda: source.hung == 0, "they come back")
+
+
+def test_a_read_that_hangs_is_given_up(chaos: ChaosCamera, wait_until: Callable[..., None]) -> None:
+    told = Told()
+    with watched(chaos.url("gate,stall=15"), frame_s=1, told=told) as (source, _, tally):
+        with pytest.raises(SourceStalled, match="no picture for 1 s"), source.open() as feed:
+            for _ in feed.packets():
+                tally.pictures += 1
+        assert tally.pictures >= 15
+        assert told.pictures >= 14
+        assert told.stalls, "it says so before it gives up"
+        assert tally.hung == 1
+    chaos.cut_all()
+    wait_until(lambda: source.hung == 0, "the thread ends with its connection")
+
+
+def test_packets_that_give_no_pictures_are_a_stall(chaos: ChaosCamera) -> None:
+    with (
+        watched(chaos.url("gate"), frame_s=0.5) as (source, _, _),
+        pytest.raises(SourceStalled, match="none could be decoded"),
+        source.open() as feed,
+    ):
+        for _ in feed.packets():
+            pass
+
+
+def test_a_stop_waits_for_nobody(chaos: ChaosCamera, wait_until: Callable[..., None]) -> None:
+    with watched(chaos.url("gate,stall=15"), frame_s=30) as (source, stop, tally):
+        with source.open() as feed:
+            for _ in feed.packets():
+                tally.pictures += 1
+                if tally.pictures == 15:
+                    stop.set()
+            stopped_s = time.monotonic()
+        assert time.monotonic() - stopped_s < 4
+    chaos.cut_all()
+    wait_until(lambda: source.hung == 0, "the thread ends with its connection")
+
+
+def test_a_stop_ends_an_open_that_hangs(video: Path, wait_until: Callable[..., None]) -> None:
+    with ChaosCamera([video]) as camera:
+        with watched(camera.url("gate,mute=1"), open_s=60) as (source, stop, _):
+            stop.set()
+            began_s = time.monotonic()
+            with pytest.raises(SourceTimeout, match="stopped"):
+                source.open()
+            assert time.monotonic() - began_s < 4
+        camera.cut_all()
+        wait_until(lambda: source.hung == 0, "the thread ends with its connection")
+
+
+def test_a_good_camera_is_read_to_its_end_and_sent_a_teardown(
+    chaos: ChaosCamera, wait_until: Callable[..., None]
+) -> None:
+    before, threads = chaos.requests["TEARDOWN"], active_count()
+    address = parse_address(chaos.url("gate"))
+    tally = Tally()
+    source = Watched(
+        CameraSource(stream_id="gate", address=address),
+        knobs=CameraKnobs(),
+        tally=tally,
+        stopped=lambda: False,
+    )
+    with source.open() as feed:
+        assert feed.stream.codec_context.name == "h264"
+        packets = [packet for packet, _ in zip(feed.packets(), range(30), strict=False)]
+    assert packets[0].is_keyframe
+    wait_until(lambda: chaos.requests["TEARDOWN"] > before, "TEARDOWN arrives")
+    assert tally.hung == 0
+    wait_until(lambda: active_count() <= threads, "no thread stays")
