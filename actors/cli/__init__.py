@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from actors.cli import analyze, data, demo, evaluate, events, model, run, status, train
+from actors.cli import ablate, analyze, data, demo, evaluate, events, model, run, status, train
 from actors.cli.show import complain
 from pipeline.errors import ActionstreamError, SinkError, TrainingError
 
@@ -26,6 +26,7 @@ app.command()(events.events)
 app.command()(status.status)
 app.command()(train.train)
 app.command("evaluate")(evaluate.evaluate_command)
+app.command("ablate")(ablate.ablate_command)
 app.add_typer(model.app, name="model")
 app.add_typer(data.app, name="data")
 
