@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from pipeline.knobs import Frozen, Name, Positive, Rate, Share
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _FLAG = r"(?:nobuffer|discardcorrupt|genpts|igndts)"
 _WHOLE = r"0|-?[1-9]\d{0,9}"
@@ -32,6 +38,23 @@ OPTIONS: dict[str, str] = {
 }
 """FFmpeg's options that a config may set, each with what its value looks like. FFmpeg has hundreds,
 some of which open files or listen, and takes names that it doesn't know without a word."""
+
+
+def _network(value: object) -> object:
+    """As ``ipaddress`` reads it; pydantic would try each kind and complain of both."""
+    if isinstance(value, str):
+        try:
+            return ipaddress.ip_network(value)
+        except ValueError as error:
+            raise ValueError(f"want a network such as 192.168.0.0/16: {error}") from None
+    if not isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+        raise ValueError("want a network such as 192.168.0.0/16")
+    return value
+
+
+Network = Annotated[
+    ipaddress.IPv4Network | ipaddress.IPv6Network, PlainValidator(_network), PlainSerializer(str)
+]
 
 
 class Region(Frozen):

@@ -121,8 +121,8 @@ def answers(
             report=report,
         )
     else:
-        tally.enter(CameraState.STREAMING, time.time())
-        report(source.stream_id, CameraState.STREAMING, "")
+        tally.enter(CameraState.STREAMING.value, time.time())
+        report(source.stream_id, CameraState.STREAMING.value, "")
         feed = file_windows(source, settings, tally=tally, threads=threads, stop=stop)
     decoder = Thread(target=_fill, args=(lane, feed), name=f"decode {source.stream_id}")
     decoder.start()
@@ -161,11 +161,11 @@ def run_stream(
                 if events:
                     write(events)
     except SourceError as error:
-        tally.enter(CameraState.FAILED, time.time())
-        report(source.stream_id, CameraState.FAILED, str(error))
+        tally.enter(CameraState.FAILED.value, time.time())
+        report(source.stream_id, CameraState.FAILED.value, str(error))
         return error
-    tally.enter(CameraState.ENDED, time.time())
-    report(source.stream_id, CameraState.ENDED, "")
+    tally.enter(CameraState.ENDED.value, time.time())
+    report(source.stream_id, CameraState.ENDED.value, "")
     return None
 
 

@@ -63,7 +63,7 @@ class Backlog:
                 return
             self._line.append((self._now(), packet))
             self._bytes += packet.size
-            if self._too_much():
+            while self._too_much():
                 self._skip()
             self._changed.notify()
 
@@ -93,11 +93,11 @@ class Backlog:
             return None
 
     def _too_much(self) -> bool:
-        lag_s = self._now() - self._line[0][0]
+        lag_s = self._now() - self._line[0][0] if self._line else 0
         return lag_s > MAX_LAG_S or len(self._line) > MAX_PACKETS or self._bytes > MAX_BYTES
 
     def _skip(self) -> None:
-        """Go on at the newest key frame, here or still to come."""
+        """Go on at the newest key frame, here or still to come: that here may be old itself."""
         keys = [n for n, (_, packet) in enumerate(self._line) if packet.is_keyframe]
         drop = keys[-1] if keys and keys[-1] > 0 else len(self._line)
         for _ in range(drop):

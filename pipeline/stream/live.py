@@ -49,8 +49,8 @@ def live_windows(
 
     def changed(state: CameraState, detail: str) -> None:
         if state not in FINAL:
-            tally.enter(state, time.time())
-            report(source.stream_id, state, detail)
+            tally.enter(state.value, time.time())
+            report(source.stream_id, state.value, detail)
 
     life = CameraLife(knobs.retry, changed)
     watch = Watch(picture=life.picture, stall=life.stall)
@@ -78,7 +78,7 @@ def _lost(life: CameraLife, shown: str, error: SourceError | None, tally: Tally)
     """
     fault = fault_of(error)
     tally.reconnects += 1
-    tally.faults[fault] += 1
+    tally.faults[fault.value] += 1
     reason = error or SourceUnreachable(f"{shown}: the camera ended the stream")
     delay_s = life.lose(fault, str(reason))
     if delay_s is None:

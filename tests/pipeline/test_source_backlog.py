@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.source.backlog import MAX_BYTES, MAX_LAG_S, MAX_PACKETS, Backlog
@@ -108,6 +108,7 @@ steps = st.tuples(st.sampled_from("Kppp"), st.floats(0, 1), st.booleans())
 
 
 @given(st.lists(steps, max_size=120))
+@settings(deadline=None)
 def test_nothing_is_lost_without_being_counted_and_groups_stay_whole(
     line_of_steps: list[tuple[str, float, bool]],
 ) -> None:

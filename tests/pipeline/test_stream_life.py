@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.cameras import RetryConfig
@@ -142,6 +142,7 @@ retries = st.builds(
 
 
 @given(retries, st.integers(1, 10_000), st.sampled_from(Fault), st.floats(0, 1, exclude_max=True))
+@settings(deadline=None)
 def test_no_wait_is_longer_than_it_should_be(
     retry: RetryConfig, failures: int, fault: Fault, chance: float
 ) -> None:
@@ -165,6 +166,7 @@ SENSIBLE = {
 @given(
     st.lists(st.tuples(st.sampled_from(STEPS), st.floats(0, 100)), max_size=60), st.integers(-1, 5)
 )
+@settings(deadline=None)
 def test_whatever_comes_every_change_is_told_and_nothing_follows_an_end(
     steps: list[tuple[str, float]], max_attempts: int
 ) -> None:
