@@ -1,4 +1,8 @@
-"""The publisher actor: events + sink, for all streams; the only one that knows what is open."""
+"""The publisher actor: events + sink, for all streams; the only one that knows what is open.
+
+Events are on disk when ``publish`` returns, and what is open with them: a publisher that was killed
+is followed by one that sends what waits and ends what was open. Redis may be away meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,10 @@ from pipeline.broker import open_broker
 from pipeline.config import EventSpec, RedisConfig
 from pipeline.events import Detector, Origin
 from pipeline.records import ActionEvent, Scores, SessionEnd
-from pipeline.sink import Patience, RedisSink, Sink, StatusLog
+from pipeline.sink import Outbox, OutboxState, Patience, StatusPost, open_outbox
 
-GIVE_UP_S = 600.0  # a Redis that is away for longer ends the run with an error
+GIVE_UP_S = 600.0  # files whose events find no room in the outbox for longer end with an error
+FLUSH_S = 20.0  # how long the end of a run waits for Redis; what is left then waits on disk
 
 
 class Publisher:
@@ -28,16 +33,15 @@ class Publisher:
         self._detectors: dict[str, Detector] = {}
         self._keep = keep
         self._kept: list[ActionEvent] = []
-        self._sink: Sink | None = None
-        self._status: StatusLog | None = None
+        self._outbox: Outbox | None = None
+        self._status: StatusPost | None = None
         self._stack = ExitStack()
         if redis is not None:
-            broker = self._stack.enter_context(open_broker(redis))
+            broker = self._stack.enter_context(open_broker(redis, must_answer=False))
             patience = Patience(give_up_s=GIVE_UP_S, revive=broker.revive)
-            self._sink = RedisSink(
-                broker.client, redis.prefix, maxlen=redis.maxlen, patience=patience
-            )
-            self._status = StatusLog(broker.client, redis.prefix, patience=patience)
+            self._outbox = self._stack.enter_context(open_outbox(redis, broker, patience=patience))
+            self._status = StatusPost(broker.client, redis.prefix, patience=patience)
+            self._stack.callback(self._status.close)
 
     def publish(self, stream_id: str, answers: Sequence[Scores | SessionEnd]) -> int:
         """Write what these answers mean, in order; how many events that was."""
@@ -45,10 +49,7 @@ class Publisher:
         if detector is None:
             detector = self._detectors[stream_id] = Detector(self._spec, self._origin)
         events = [event for answer in answers for event in detector.take(answer)]
-        if events and self._sink is not None:
-            self._sink.write(events)
-        if self._keep:
-            self._kept += events
+        self._write(events)
         return len(events)
 
     def report(self, stream_id: str, state: str, detail: str) -> None:
@@ -63,12 +64,23 @@ class Publisher:
 
     def end_open(self) -> None:
         """End what is open on streams that did not say that they ended."""
-        events = [event for detector in self._detectors.values() for event in detector.interrupt()]
-        if events and self._sink is not None:
-            self._sink.write(events)
-        if self._keep:
-            self._kept += events
+        detectors = self._detectors.values()
+        self._write([event for detector in detectors for event in detector.interrupt()])
+
+    def outbox(self) -> OutboxState | None:
+        """How the way to Redis is doing; None where there is none."""
+        return None if self._outbox is None else self._outbox.state
+
+    def flush(self, timeout_s: float = FLUSH_S) -> int:
+        """Wait until Redis has every event; how many still wait on disk."""
+        return 0 if self._outbox is None else self._outbox.flush(timeout_s)
 
     def close(self) -> None:
         """Nothing more will come."""
         self._stack.close()
+
+    def _write(self, events: Sequence[ActionEvent]) -> None:
+        if self._outbox is not None:
+            self._outbox.write(events)
+        if self._keep:
+            self._kept += events

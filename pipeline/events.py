@@ -226,6 +226,7 @@ class Detector:
         first, held = action.first, action.held
         ended = kind is EventType.END
         offset_s = held.time_of_day.offset_s
+        live = first.session.kind == "live"
         start_s, end_s = first.start_ns / NS, held.end_ns / NS
         event = ActionEvent(
             event_id=action.event_id,
@@ -249,7 +250,8 @@ class Detector:
             model_name=self._origin.model_name,
             model_digest=self._origin.model_digest,
             flags=tuple(sorted(action.flags)),
-            arrived_s=held.arrived_s if first.session.kind == "live" else None,
+            arrived_s=held.arrived_s if live else None,
+            held_pts_s=end_s if live else None,
         )
         action.seq += 1
         return event

@@ -207,6 +207,8 @@ class ActionEvent:
     """From the arrival of the window's last picture to ``published_at``; live only."""
     arrived_s: float | None = None
     """Unix seconds at which that picture left the decoder; the sink reckons with it, not stored."""
+    held_pts_s: float | None = None
+    """End of the last window that held it, live only: where it ends if we die now; not stored."""
 
 
 def read_only(array: NDArray[DType]) -> NDArray[DType]:

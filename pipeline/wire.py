@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 DEFAULT_PREFIX = "actionstream"
 
 _PLAIN = ("event_id", "seq", "type", "stream_id", "label")
-_UNSTORED = ("arrived_s",)
+_UNSTORED = ("arrived_s", "held_pts_s")
 _REST = tuple(field.name for field in fields(ActionEvent) if field.name not in _PLAIN + _UNSTORED)
 _SOURCE_KINDS: dict[object, SourceKind] = {"live": "live", "file": "file"}
 
@@ -31,6 +31,11 @@ Word = TypeVar("Word", bound=StrEnum)
 def events_key(prefix: str = DEFAULT_PREFIX) -> str:
     """The stream of action events."""
     return f"{prefix}:events"
+
+
+def last_key(event_id: str, prefix: str = DEFAULT_PREFIX) -> str:
+    """What was stored last of an event; on a Redis cluster it lies where the stream does."""
+    return f"{{{events_key(prefix)}}}:last:{event_id}"
 
 
 def status_key(prefix: str = DEFAULT_PREFIX) -> str:

@@ -8,6 +8,7 @@
 private one and its rule of life; ``faults`` tells what passes by itself from what doesn't.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,14 +20,17 @@ from pipeline.broker.connect import (
     OLDEST,
     SOCKET_TIMEOUT_S,
     connect,
+    connect_later,
     how_to_connect,
     place,
     private_client,
 )
 from pipeline.broker.embedded import EmbeddedServer, find_server
 from pipeline.broker.faults import code, explain, passes
-from pipeline.broker.patience import Patience, Trial
+from pipeline.broker.patience import Patience, Trial, pause_s
+from pipeline.broker.state import default_state_dir, private_folder
 from pipeline.config import RedisConfig
+from pipeline.errors import BrokerError
 
 __all__ = [
     "OLDEST",
@@ -37,15 +41,20 @@ __all__ = [
     "Trial",
     "code",
     "connect",
+    "default_state_dir",
     "explain",
     "find_server",
     "mask",
     "open_broker",
     "passes",
+    "pause_s",
     "place",
     "private_client",
+    "private_folder",
     "resolve",
 ]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,38 +72,52 @@ class Broker:
 
 
 @contextmanager
-def open_broker(config: RedisConfig) -> Iterator[Broker]:
+def open_broker(config: RedisConfig, *, must_answer: bool = True) -> Iterator[Broker]:
     """The Redis that the config names, or without a URL the embedded one, started if need be.
 
-    On leaving, the client is closed, and the embedded server ends if nobody else uses it.
+    On leaving, the client is closed, and the embedded server ends if nobody else uses it. Unless it
+    ``must_answer``, one that is away is given back as well, for whoever has an outbox.
 
     Raises:
         BrokerError: it can't be reached, used or started.
         ConfigError: the address or the password can't be made out.
     """
-    if config.url is not None:
-        client = connect(config)
-        url = config.url.get_secret_value()
-        try:
-            yield Broker(
-                client=client,
-                url=mask(url),
-                how_to_connect=how_to_connect(url),
-                embedded=False,
-                revive=lambda: None,
-            )
-        finally:
-            client.close()
+    if config.url is None:
+        with _embedded(config, must_answer=must_answer) as broker:
+            yield broker
         return
-    with EmbeddedServer(config.state_dir) as server:
-        client = server.client()
-        try:
-            yield Broker(
-                client=client,
-                url=server.url,
-                how_to_connect=f"redis-cli -s {server.socket}",
-                embedded=True,
-                revive=server.start,
-            )
-        finally:
-            client.close()
+    client = connect(config) if must_answer else connect_later(config)
+    url = config.url.get_secret_value()
+    try:
+        yield Broker(
+            client=client,
+            url=mask(url),
+            how_to_connect=how_to_connect(url),
+            embedded=False,
+            revive=lambda: None,
+        )
+    finally:
+        client.close()
+
+
+@contextmanager
+def _embedded(config: RedisConfig, *, must_answer: bool) -> Iterator[Broker]:
+    server = EmbeddedServer(config.state_dir)
+    try:
+        server.start()
+    except BrokerError as error:
+        if must_answer:
+            raise
+        log.warning("%s", error)
+    client = server.client()
+    try:
+        yield Broker(
+            client=client,
+            url=server.url,
+            how_to_connect=f"redis-cli -s {server.socket}",
+            embedded=True,
+            revive=server.start,
+        )
+    finally:
+        client.close()
+        server.stop()

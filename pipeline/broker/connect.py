@@ -43,6 +43,16 @@ def connect(config: RedisConfig) -> redis.Redis:
     return _client(url, password, patient=True)
 
 
+def connect_later(config: RedisConfig) -> redis.Redis:
+    """The same client where Redis may be away: nothing is sent yet.
+
+    Raises:
+        ConfigError: the address or the password can't be made out.
+    """
+    url, password = resolve(config)
+    return _client(url, password, patient=True)
+
+
 def connect_socket(path: str, *, patient: bool = True) -> redis.Redis:
     """A client of the server at a unix socket; nothing is sent yet."""
     return redis.Redis(

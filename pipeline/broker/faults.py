@@ -30,6 +30,9 @@ _PASSING = frozenset(
 )
 """Replies after which the same command may succeed later: memory freed, a replica promoted …"""
 
+_SCRIPT_LACKS_RIGHTS = re.compile(r"ACL failure in script|user executing the script can't")
+"""How Valkey, and how Redis 7, says NOPERM of a command within a script."""
+
 _CODE = re.compile(r"([A-Z]{2,})\b")
 
 
@@ -60,7 +63,7 @@ def explain(error: Exception) -> str:
     for cause in _chain(error):
         if isinstance(cause, OSError) and (said := _explain_os(cause)):
             return said
-    if isinstance(error, NoPermissionError):
+    if isinstance(error, NoPermissionError) or _SCRIPT_LACKS_RIGHTS.search(_reply(error)):
         return f"the user lacks the rights (ACL): {_brief(error)}"
     if isinstance(error, BusyLoadingError):
         return "it is still loading its data; try again in a moment"

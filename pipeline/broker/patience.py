@@ -37,6 +37,12 @@ class Patience:
             raise ConfigError(f"give_up_s must not be negative; got {self.give_up_s}")
 
 
+def pause_s(failures: int) -> float:
+    """How long to wait after so many failures in a row: 0.1, 0.2 … 5 s, half of it by chance."""
+    longest_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(failures - 1, 10))
+    return longest_s * random.uniform(0.5, 1.0)
+
+
 class Trial:
     """One command that is tried until it works."""
 
@@ -60,8 +66,7 @@ class Trial:
             self._since_s = time.monotonic()
             log.warning("%s: %s; trying again", where, explain(error))
         self._failures += 1
-        wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(self._failures - 1, 10))
-        wait_s *= random.uniform(0.5, 1.0)
+        wait_s = pause_s(self._failures)
         if self._patience.give_up_s is not None:
             tried_s = time.monotonic() - self._since_s
             left_s = self._patience.give_up_s - tried_s

@@ -36,7 +36,7 @@ class StateFolder:
     """A folder that only this user may enter, made when it isn't there."""
 
     def __init__(self, path: Path) -> None:
-        self.path = _private(path.expanduser().absolute())
+        self.path = private_folder(path.expanduser().absolute())
 
     @property
     def socket(self) -> Path:
@@ -61,7 +61,7 @@ class StateFolder:
         runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / name
         if len(os.fsencode(runtime / "redis.sock")) > MAX_SOCKET_PATH:
             runtime = Path("/tmp") / name
-        return _private(runtime, may_be_link=False) / "redis.sock"
+        return private_folder(runtime, may_be_link=False) / "redis.sock"
 
     @contextmanager
     def locked(self, timeout_s: float) -> Iterator[None]:
@@ -123,7 +123,7 @@ def try_lock(descriptor: int, kind: int) -> bool:
     return True
 
 
-def _private(path: Path, *, may_be_link: bool = True) -> Path:
+def private_folder(path: Path, *, may_be_link: bool = True) -> Path:
     """The folder, made if need be, ours and closed to others.
 
     In ``/tmp`` somebody else may have put a link or a folder of that name there first.
@@ -139,7 +139,7 @@ def _private(path: Path, *, may_be_link: bool = True) -> Path:
         raise
     except OSError as error:
         raise BrokerError(
-            f"{path}: can't be used as the server's folder: {error.strerror}; "
+            f"{path}: can't be used as a state folder: {error.strerror}; "
             "set redis.state_dir, or give a Redis by redis.url"
         ) from None
     return path

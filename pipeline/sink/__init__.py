@@ -1,9 +1,13 @@
 """Events out of the pipeline: into Redis Streams, or as JSON lines.
 
 A sink has one verb. ``write`` returns when the events are out of our hands (Redis has answered,
-the operating system has the bytes), in order and with none left out, or raises ``SinkError``. It
-stamps ``published_at`` and, for live pictures, ``latency_ms``. A write that was given up may have
-been stored in part, so a caller who writes again makes repeats: ``(event_id, seq)`` tells them.
+the outbox or the operating system has the bytes), in order and with none left out, or raises
+``SinkError``. ``published_at`` and, for live pictures, ``latency_ms`` are stamped on the way out.
+
+    Outbox        for what has to go on while Redis is away: on disk, then to Redis, each event once
+    RedisSink     straight to Redis, each event once; waits for it
+    JsonLinesSink lines; a write that was given up may have been stored in part
+    StatusPost    changes of state to Redis, without waiting; StatusLog waits
 """
 
 from collections.abc import Sequence
@@ -11,10 +15,28 @@ from typing import Protocol
 
 from pipeline.broker import Patience
 from pipeline.records import ActionEvent
+from pipeline.sink.event_stream import EventStream
 from pipeline.sink.json_lines import JsonLinesSink
+from pipeline.sink.outbox import Limits, Outbox, OutboxState, left_over, open_outbox
 from pipeline.sink.redis_streams import RedisSink, StatusLog
+from pipeline.sink.sender import Delivery
+from pipeline.sink.status_post import StatusPost
 
-__all__ = ["JsonLinesSink", "Patience", "RedisSink", "Sink", "StatusLog"]
+__all__ = [
+    "Delivery",
+    "EventStream",
+    "JsonLinesSink",
+    "Limits",
+    "Outbox",
+    "OutboxState",
+    "Patience",
+    "RedisSink",
+    "Sink",
+    "StatusLog",
+    "StatusPost",
+    "left_over",
+    "open_outbox",
+]
 
 
 class Sink(Protocol):

@@ -1,25 +1,28 @@
-"""Events and changes of state into Redis Streams.
+"""Events and changes of state straight into Redis, waiting for it where it is away.
 
-One ``write`` is one pipeline; see ``appender`` for what happens when Redis is away.
+For callers who can wait: a run over files in one process. Deployments put an ``Outbox`` and a
+``StatusPost`` between. Faults that pass (lost connections, loading, out of memory, a read-only
+replica) are waited out, see ``Patience``; others end it.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import redis
+from redis.exceptions import ReadOnlyError, RedisError
+from redis.typing import EncodableT, FieldT
 
 from pipeline import wire
-from pipeline.broker import Patience
+from pipeline.broker import Patience, Trial, code, place
+from pipeline.errors import SinkError
 from pipeline.records import ActionEvent
-from pipeline.sink.appender import Appender
-from pipeline.sink.stamp import stamped
+from pipeline.sink.event_stream import BATCH, EventStream
 
 STATUS_MAXLEN = 10_000  # changes of state are few: weeks of a hundred cameras
 
 
 class RedisSink:
-    """Appends events to ``<prefix>:events``; stored at least once when ``write`` returns."""
+    """Appends events to ``<prefix>:events``; stored when ``write`` returns, each of them once."""
 
     def __init__(
         self,
@@ -30,9 +33,13 @@ class RedisSink:
         patience: Patience | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        key = wire.events_key(prefix)
-        self._appender = Appender(client, key, maxlen=maxlen, patience=patience)
-        self._now = now
+        self._stream = EventStream(client, prefix, maxlen=maxlen, now=now)
+        self._patience = patience or Patience()
+
+    @property
+    def repeats(self) -> int:
+        """Events that were in Redis already and were not stored again."""
+        return self._stream.repeats
 
     def write(self, events: Sequence[ActionEvent]) -> None:
         """Append them, in order.
@@ -41,13 +48,36 @@ class RedisSink:
             SinkError: Redis refuses them for good, or patience is at its end. Some may be stored;
                 written again, all are.
         """
-        self._appender.append([partial(self._entry, event) for event in events])
+        for at in range(0, len(events), BATCH):
+            batch = events[at : at + BATCH]
+            left = len(events) - at
+            _insist(
+                lambda batch=batch: self._stream.store(batch),  # type: ignore[misc]
+                self._stream.client,
+                self._patience,
+                f"stream {self._stream.key!r}: {left} events not written",
+            )
 
     def close(self) -> None:
         """Nothing is held: ``write`` returns when Redis has answered; the client is its owner's."""
 
-    def _entry(self, event: ActionEvent) -> Mapping[str, str]:
-        return wire.to_fields(stamped(event, self._now()))
+
+class StatusStream:
+    """``<prefix>:status`` of one Redis."""
+
+    def __init__(self, client: redis.Redis, prefix: str = wire.DEFAULT_PREFIX) -> None:
+        self.client = client
+        self.key = wire.status_key(prefix)
+
+    def store(self, lines: Sequence[wire.StatusLine]) -> None:
+        """Append them one by one.
+
+        Raises:
+            RedisError: those before the one that was refused are stored.
+        """
+        for line in lines:
+            fields: dict[FieldT, EncodableT] = dict(wire.to_status_fields(line).items())
+            self.client.xadd(self.key, fields, maxlen=STATUS_MAXLEN, approximate=True)
 
 
 class StatusLog:
@@ -61,8 +91,8 @@ class StatusLog:
         patience: Patience | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        key = wire.status_key(prefix)
-        self._appender = Appender(client, key, maxlen=STATUS_MAXLEN, patience=patience)
+        self._stream = StatusStream(client, prefix)
+        self._patience = patience or Patience()
         self._now = now
 
     def write_status(self, stream_id: str, state: str, detail: str = "") -> None:
@@ -72,4 +102,36 @@ class StatusLog:
             SinkError: as ``RedisSink.write``.
         """
         line = wire.StatusLine(stream_id=stream_id, state=state, detail=detail, at=self._now())
-        self._appender.append([partial(wire.to_status_fields, line)])
+        _insist(
+            lambda: self._stream.store([line]),
+            self._stream.client,
+            self._patience,
+            f"stream {self._stream.key!r}",
+        )
+
+
+def _insist(
+    store: Callable[[], object], client: redis.Redis, patience: Patience, what: str
+) -> None:
+    """Store it, again where Redis was away."""
+    trial = Trial(patience)
+    where = place(client)
+    while True:
+        try:
+            store()
+        except RedisError as error:
+            if isinstance(error, ReadOnlyError):
+                # The old primary still answers; the address may lead to the new one by now.
+                client.connection_pool.disconnect()
+            verdict = advice(error) or trial.failed(error, where)
+            if verdict is not None:
+                raise SinkError(f"{where}, {what}: {verdict}") from None
+        else:
+            return
+
+
+def advice(error: RedisError) -> str | None:
+    """What to do, where a setting is at fault."""
+    if code(error) == "WRONGTYPE":
+        return "the key holds something else than a stream; choose another redis.prefix"
+    return None

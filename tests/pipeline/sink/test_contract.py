@@ -11,7 +11,7 @@ import redis
 
 from pipeline import wire
 from pipeline.records import ActionEvent
-from pipeline.sink import JsonLinesSink, RedisSink, Sink
+from pipeline.sink import EventStream, JsonLinesSink, Outbox, RedisSink, Sink
 from pipeline.subscribe import follow
 
 MakeEvent = Callable[..., ActionEvent]
@@ -32,6 +32,22 @@ class RedisRig:
 
     def read(self) -> list[ActionEvent]:
         return list(follow(self.client, prefix="test", start="0", until_caught_up=True))
+
+
+class OutboxRig(RedisRig):
+    def __init__(self, client: redis.Redis, folder: Path) -> None:
+        super().__init__(client)
+        self.folder = folder
+        self.opened: list[Outbox] = []
+
+    def sink(self) -> Sink:
+        stream = EventStream(self.client, "test", now=lambda: NOW_S)
+        self.opened.append(Outbox(self.folder, stream))
+        return self.opened[-1]
+
+    def read(self) -> list[ActionEvent]:
+        assert all(outbox.flush(20) == 0 for outbox in self.opened)
+        return super().read()
 
 
 class FileRig:
@@ -114,6 +130,12 @@ class TestRedisSink(SinkContract):
     @pytest.fixture
     def rig(self, redis_client: redis.Redis) -> Rig:
         return RedisRig(redis_client)
+
+
+class TestOutbox(SinkContract):
+    @pytest.fixture
+    def rig(self, redis_client: redis.Redis, folder: Path) -> Rig:
+        return OutboxRig(redis_client, folder)
 
 
 class TestJsonLinesSinkToAFile(SinkContract):

@@ -29,12 +29,12 @@ def test_an_entry_looks_as_documented(redis_client: redis.Redis, make_event: Mak
     assert stored == wire.to_fields(make_event(published_at=5.0))
 
 
-def test_one_write_is_one_pipeline(redis_client: redis.Redis, make_event: MakeEvent) -> None:
+def test_one_write_is_few_calls(redis_client: redis.Redis, make_event: MakeEvent) -> None:
     RedisSink(redis_client).write([make_event(seq) for seq in range(2500)])
     assert seqs(redis_client) == list(range(2500))
     reads = redis_client.info("stats")["total_reads_processed"]
     RedisSink(redis_client).write([make_event(seq) for seq in range(500)])
-    # Three batches of 170 bytes x 500 come in pieces of 16 KB each: far fewer reads than entries.
+    # Two calls of about 150 KB come in pieces of 16 KB each: far fewer reads than entries.
     assert redis_client.info("stats")["total_reads_processed"] - reads < 100
 
 
@@ -121,7 +121,7 @@ def test_memory_that_runs_out_in_the_middle_changes_neither_order_nor_number(
 def test_patience_ends_when_it_is_said_to(redis_client: redis.Redis, make_event: MakeEvent) -> None:
     redis_client.config_set("maxmemory", 1)
     try:
-        with pytest.raises(SinkError, match=r"1 entries not written: gave up after 0 s: .*maxmem"):
+        with pytest.raises(SinkError, match=r"1 events not written: gave up after 0 s: .*maxmem"):
             RedisSink(redis_client, patience=Patience(give_up_s=0.3)).write([make_event()])
         stop = threading.Event()
         stop.set()

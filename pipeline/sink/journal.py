@@ -1,0 +1,287 @@
+"""The outbox's file: events that Redis has not acknowledged, and what is open, in SQLite.
+
+    events    what waits, in the order in which it is to be sent
+    open      of each live event that was published and not ended: its latest line
+
+Both change in one transaction, so what is on disk is always a moment that was. Write-ahead log with
+``synchronous=NORMAL``: a commit takes 0.02 to 0.1 ms and outlives the death of any process;
+``sync`` makes it outlive a loss of power, too (a sync takes 2 to 300 ms). An exclusive lock on
+a file beside it, which the kernel drops when its holder dies, tells whose it is.
+
+Not for several threads, but for ``sync``, which has a connection of its own and stops nobody.
+"""
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline import wire
+from pipeline.records import ActionEvent, EventType, Flag
+
+VERSION = 1
+WAL_PAGES = 1000  # synced and begun anew when so long: 4 MB
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_SCHEMA = f"""
+PRAGMA auto_vacuum = INCREMENTAL;
+PRAGMA journal_mode = WAL;
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY, written_s REAL NOT NULL, arrived_s REAL, body TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS open (
+    event_id TEXT PRIMARY KEY, held_pts_s REAL NOT NULL, body TEXT NOT NULL
+);
+PRAGMA user_version = {VERSION};
+"""
+
+
+class Damaged(Exception):
+    """The file is no outbox, or of another version, or its pages are broken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """An event that waits."""
+
+    id: int
+    event: ActionEvent
+    body: str
+    """The event as JSON, without ``arrived_s``."""
+    written_s: float
+    """Unix seconds."""
+
+
+class Journal:
+    """One file, and whoever holds it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it, or make it.
+
+        Raises:
+            BlockingIOError: somebody else holds it.
+            Damaged: it can't be read.
+            OSError, sqlite3.Error: as the disk has it.
+        """
+        self.path = path
+        self._unsynced = 0
+        self._lock = os.open(
+            path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.close(
+                os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            )  # closed to others
+            self._db = _connect(path)
+            try:
+                self._begin()
+                self._syncer = _connect(path)
+            except BaseException:
+                self._db.close()
+                raise
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add them, and note what they leave open; all or none.
+
+        Raises:
+            sqlite3.Error: the disk is full, read-only, broken …
+        """
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO events VALUES (?, ?, ?, ?)",
+                [(row.id, row.written_s, row.event.arrived_s, row.body) for row in rows],
+            )
+            for row in rows:
+                self._note(row)
+        self._unsynced += len(rows)
+
+    def read(self, after: int, count: int) -> list[Row]:
+        """The oldest with a greater id."""
+        found = self._db.execute(
+            "SELECT id, written_s, arrived_s, body FROM events WHERE id > ? ORDER BY id LIMIT ?",
+            (after, count),
+        )
+        return list(_rows(found))
+
+    def forget(self, upto: int) -> None:
+        """Take out those up to this id: they have arrived."""
+        self._db.execute("DELETE FROM events WHERE id <= ?", (upto,))
+        self._unsynced += 1
+
+    def drop(self, rows: Sequence[Row]) -> None:
+        """Take out these."""
+        with self._transaction():
+            self._db.executemany("DELETE FROM events WHERE id = ?", [(row.id,) for row in rows])
+
+    def measure(self) -> tuple[int, int, int]:
+        """How many wait, their bytes, and the greatest id (0 for none)."""
+        found = self._db.execute("SELECT count(*), sum(length(body)), max(id) FROM events")
+        count, size, last = found.fetchone()
+        return count, size or 0, last or 0
+
+    def interrupted(self) -> list[ActionEvent]:
+        """The ends of what was open when its writer died."""
+        found = self._db.execute("SELECT held_pts_s, body FROM open ORDER BY rowid")
+        return [_end(wire.from_json(body), held_pts_s) for held_pts_s, body in found]
+
+    def sync(self) -> None:
+        """See it safe from a loss of power; may take long, and stops nobody else."""
+        if self._unsynced:
+            self._unsynced = 0
+            self._syncer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its log should be synced, so that it can begin anew."""
+        return self._unsynced >= WAL_PAGES
+
+    def shrink(self) -> None:
+        """Give back the room that a long wait took."""
+        (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
+        if free >= WAL_PAGES:
+            self._db.execute(f"PRAGMA incremental_vacuum({WAL_PAGES})").fetchall()
+            self._unsynced += WAL_PAGES
+
+    def close(self) -> None:
+        """Give it back."""
+        with suppress(sqlite3.Error):
+            self._syncer.close()
+        with suppress(sqlite3.Error):
+            self._db.close()
+        os.close(self._lock)
+
+    def remove(self) -> None:
+        """Give it back and delete it."""
+        with suppress(sqlite3.Error):
+            self._syncer.close()
+        with suppress(sqlite3.Error):
+            self._db.close()
+        for path in _parts(self.path):
+            path.unlink(missing_ok=True)
+        os.close(self._lock)
+
+    def _begin(self) -> None:
+        try:
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version not in (0, VERSION):
+                raise Damaged(f"is of version {version}, this program knows {VERSION}")
+            self._db.executescript(_SCHEMA)
+            (said,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+            if said != "ok":
+                raise Damaged(said)
+            self.interrupted(), self.read(0, 1)
+        except (sqlite3.Error, ValueError) as error:
+            if isinstance(error, ValueError) or is_damage(error):
+                raise Damaged(str(error)) from None
+            raise
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # where the disk is full, it may be rolled back already
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _note(self, row: Row) -> None:
+        event = row.event
+        if event.type is EventType.END:
+            self._db.execute("DELETE FROM open WHERE event_id = ?", (event.event_id,))
+        elif event.held_pts_s is not None:  # a file's is derived again with the same id
+            self._db.execute(
+                "INSERT OR REPLACE INTO open VALUES (?, ?, ?)",
+                (event.event_id, event.held_pts_s, row.body),
+            )
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file is broken, and not the disk full or closed for writing."""
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGED
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file, for people to look at; where it is now."""
+    aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000}")
+    for part, kept in zip(_parts(path), _parts(aside), strict=True):
+        with suppress(FileNotFoundError):
+            part.rename(kept)
+    return aside
+
+
+def salvage(path: Path) -> tuple[list[Row], list[ActionEvent]]:
+    """What can still be read of a damaged file: what waits, and the ends of what was open."""
+    rows: list[Row] = []
+    ends: list[ActionEvent] = []
+    with suppress(Damaged, sqlite3.Error, ValueError):
+        db = _connect(path)
+        try:
+            with suppress(sqlite3.Error, ValueError):
+                found = db.execute("SELECT id, written_s, arrived_s, body FROM events ORDER BY id")
+                rows.extend(_rows(found))
+            for held_pts_s, body in db.execute("SELECT held_pts_s, body FROM open"):
+                ends.append(_end(wire.from_json(body), held_pts_s))
+        finally:
+            db.close()
+    return rows, ends
+
+
+def waiting(path: Path) -> tuple[int, float | None]:
+    """Of a file that anybody may hold: how many wait, and since when the oldest does.
+
+    Raises:
+        sqlite3.Error: it can't be read.
+    """
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        count, oldest_s = db.execute("SELECT count(*), min(written_s) FROM events").fetchone()
+        return count, oldest_s
+    finally:
+        db.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA wal_autocheckpoint = 0")  # it would sync within somebody's write
+        db.execute("PRAGMA journal_size_limit = 8388608")
+    except sqlite3.Error as error:
+        db.close()
+        if is_damage(error):
+            raise Damaged(str(error)) from None
+        raise
+    return db
+
+
+def _parts(path: Path) -> list[Path]:
+    return [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))]
+
+
+def _rows(found: Iterable[tuple[int, float, float | None, str]]) -> Iterator[Row]:
+    for number, written_s, arrived_s, body in found:
+        event = replace(wire.from_json(body), arrived_s=arrived_s)
+        yield Row(id=number, event=event, body=body, written_s=written_s)
+
+
+def _end(event: ActionEvent, held_pts_s: float) -> ActionEvent:
+    """The end of an event whose writer died after this line."""
+    offset_s = None if event.start_time is None else event.start_time - event.start_pts_s
+    return replace(
+        event,
+        seq=event.seq + 1,
+        type=EventType.END,
+        end_pts_s=held_pts_s,
+        end_time=None if offset_s is None else held_pts_s + offset_s,
+        flags=tuple(sorted({*event.flags, Flag.INTERRUPTED})),
+    )

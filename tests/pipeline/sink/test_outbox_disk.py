@@ -1,0 +1,204 @@
+"""An outbox on a disk that is full, read-only, damaged or gone: events go out all the same."""
+
+import logging
+import os
+import resource
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeline.records import ActionEvent, EventType, Flag
+from pipeline.sink.outbox import MEMORY_EVENTS
+from tests.pipeline.sink.conftest import Outboxes
+from tests.redis_server import RedisServer, free_port
+
+MakeEvent = Callable[..., ActionEvent]
+Seqs = Callable[[RedisServer], list[int]]
+Stored = Callable[[RedisServer], list[ActionEvent]]
+WaitUntil = Callable[..., None]
+
+
+@contextmanager
+def files_no_longer_than(size: int) -> Iterator[None]:
+    """The kernel refuses writes beyond, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_said_once_and_events_go_on(
+    server: RedisServer,
+    outboxes: Outboxes,
+    make_event: MakeEvent,
+    seqs: Seqs,
+    wait_until: WaitUntil,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outbox = outboxes.open(server.port)
+    with caplog.at_level(logging.WARNING):
+        with files_no_longer_than(300_000):
+            for seq in range(100):
+                outbox.write([make_event(seq, model_name="x" * 10_000)])
+            assert outbox.flush(20) == 0
+            assert outbox.state.trouble
+        assert caplog.text.count("the outbox can't be written") == 1
+        outbox.write([make_event(100)])
+        wait_until(lambda: not outbox.state.trouble, "the disk to be tried again")
+    assert outbox.flush(20) == 0
+    assert seqs(server) == list(range(101))
+
+
+def test_what_a_full_disk_did_not_take_is_on_disk_when_there_is_room(
+    outboxes: Outboxes, make_event: MakeEvent, seqs: Seqs, wait_until: WaitUntil
+) -> None:
+    port = free_port()
+    first = outboxes.open(port)
+    with files_no_longer_than(100_000):
+        for seq in range(50):
+            first.write([make_event(seq, model_name="x" * 10_000)])
+        assert first.state.trouble
+    wait_until(lambda: not first.state.trouble, "the disk to be tried again")
+    first.close(0.0)
+    second = outboxes.open(port)
+    assert second.state.waiting == 50
+    with RedisServer(port=port) as server:
+        assert second.flush(20) == 0
+        assert seqs(server) == list(range(50))
+
+
+def test_memory_is_bounded_while_the_disk_takes_nothing(
+    outboxes: Outboxes, make_event: MakeEvent, folder: Path
+) -> None:
+    folder.write_text("where a folder should be")
+    outbox = outboxes.open(free_port())
+    outbox.write([make_event(seq) for seq in range(MEMORY_EVENTS + 500)])
+    state = outbox.state
+    assert "can't be used as a state folder" in state.trouble
+    assert state.waiting <= MEMORY_EVENTS
+    assert state.waiting + state.dropped["door", "memory"] == MEMORY_EVENTS + 500
+
+
+def test_a_folder_that_can_not_be_made_is_said_and_used_when_it_can(
+    outboxes: Outboxes,
+    make_event: MakeEvent,
+    folder: Path,
+    wait_until: WaitUntil,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder.write_text("where a folder should be")
+    port = free_port()
+    with caplog.at_level(logging.WARNING):
+        outbox = outboxes.open(port)
+    assert caplog.text.count("the outbox can't be written") == 1
+    outbox.write([make_event(0)])
+    folder.unlink()
+    wait_until(lambda: not outbox.state.trouble, "the folder to be tried again")
+    outbox.close(0.0)
+    assert outboxes.open(port).state.waiting == 1
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give up rights and take them back")
+def test_a_read_only_disk_is_said_and_events_go_on(
+    server: RedisServer, outboxes: Outboxes, make_event: MakeEvent, seqs: Seqs, folder: Path
+) -> None:
+    folder.mkdir(mode=0o555)
+    os.seteuid(65534)
+    try:
+        outbox = outboxes.open(server.port)
+        outbox.write([make_event(seq) for seq in range(3)])
+        assert outbox.flush(20) == 0
+        assert outbox.state.trouble
+    finally:
+        os.seteuid(0)
+    assert seqs(server) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("damage", ["all", "header", "body"])
+def test_a_damaged_file_is_set_aside_and_what_can_be_read_is_sent(
+    outboxes: Outboxes,
+    make_event: MakeEvent,
+    stored: Stored,
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: str,
+) -> None:
+    port = free_port()
+    first = outboxes.open(port)
+    first.write([make_event(seq, held_pts_s=20.0) for seq in range(50)])
+    first.close(0.0)
+    (path,) = folder.glob("*.sqlite")
+    if damage == "all":
+        path.write_bytes(b"no database " * 1000)
+    elif damage == "header":
+        path.write_bytes(b"\0" * 40 + path.read_bytes()[40:])
+    else:
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("UPDATE events SET body = '{' WHERE id = 40")
+        db.close()  # which brings its log into it
+        path.write_bytes(path.read_bytes()[:-4096] + b"\xff" * 4096)
+    with caplog.at_level(logging.WARNING), RedisServer(port=port) as server:
+        second = outboxes.open(port)
+        second.write([make_event(0, event_id="news")])
+        assert second.flush(20) == 0
+        events = stored(server)
+    assert caplog.text.count("is damaged") == 1
+    assert events[-1].event_id == "news"
+    assert len(list(folder.glob("*.damaged-*"))) >= 1
+    if damage == "body":
+        assert len(events) > 10
+
+
+def test_an_outbox_of_a_newer_program_is_set_aside(
+    outboxes: Outboxes, folder: Path, make_event: MakeEvent
+) -> None:
+    outboxes.open(free_port()).close(0.0)
+    (path,) = folder.glob("*.sqlite")
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    outbox = outboxes.open(free_port())
+    outbox.write([make_event(0)])
+    assert outbox.state.trouble == ""
+
+
+def test_a_folder_that_is_deleted_under_it_is_made_again(
+    outboxes: Outboxes, make_event: MakeEvent, seqs: Seqs, folder: Path, wait_until: WaitUntil
+) -> None:
+    port = free_port()
+    first = outboxes.open(port)
+    first.write([make_event(seq) for seq in range(5)])
+    shutil.rmtree(folder)
+    wait_until(lambda: list(folder.glob("*.sqlite")), "the file to be there again")
+    first.write([make_event(5)])
+    first.close(0.0)
+    second = outboxes.open(port)
+    with RedisServer(port=port) as server:
+        assert second.flush(20) == 0
+        assert seqs(server) == list(range(6))
+
+
+def test_a_damage_under_way_costs_the_open_nothing(
+    outboxes: Outboxes, make_event: MakeEvent, stored: Stored, folder: Path
+) -> None:
+    """The events that are open in a living process aren't ended by the repair of its file."""
+    port = free_port()
+    outbox = outboxes.open(port)
+    outbox.write([make_event(seq, held_pts_s=20.0) for seq in range(3)])
+    (path,) = folder.glob("*.sqlite")
+    with path.open("r+b") as file:  # its log is whole, its pages aren't
+        file.write(b"\xff" * 4096)
+    for seq in range(3, 6):
+        outbox.write([make_event(seq, held_pts_s=20.0)])
+    with RedisServer(port=port) as server:
+        assert outbox.flush(20) == 0
+        events = stored(server)
+    assert [event.seq for event in events][-3:] == [3, 4, 5]
+    assert all(Flag.INTERRUPTED not in event.flags for event in events)
+    assert all(event.type is not EventType.END for event in events)
