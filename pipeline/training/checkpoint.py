@@ -13,7 +13,8 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from pipeline.errors import CheckpointRefused, TrainingError
+from pipeline.errors import CheckpointRefused, ConfigError, TrainingError
+from pipeline.training.config import TrainConfig, differences
 
 VERSION = 1
 
@@ -90,6 +91,32 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if version != VERSION:
         raise CheckpointRefused(f"{path}: of version {version}, this program reads {VERSION}")
     return state
+
+
+def check_same(
+    path: Path,
+    state: Checkpoint,
+    config: TrainConfig,
+    *,
+    labels: tuple[str, ...],
+    examples: int,
+    workers: int,
+) -> None:
+    """A checkpoint is of a run like this one.
+
+    Raises:
+        ConfigError: it isn't; the message names the differences.
+    """
+    before = {**state["config"], "training clips": state["examples"], "workers": state["workers"]}
+    now = {**config.model_dump(mode="json"), "training clips": examples, "workers": workers}
+    found = differences(before, now)
+    if list(labels) != state["labels"]:
+        found.append(f"labels: {len(state['labels'])}, now {len(labels)}, or others")
+    if found:
+        raise ConfigError(
+            f"{path} is of a run with another config ({'; '.join(found)}); "
+            "go on with the same one, or train into another --out"
+        )
 
 
 def _sync(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, ModelError
 from pipeline.training.data import Views
 from pipeline.training.feed import Classify
 
@@ -111,6 +111,7 @@ def evaluate(
 
     Raises:
         DataError: there are no examples.
+        ModelError: a score is not a number, so the weights can't be used.
     """
     keys: list[str] = []
     truth: list[int] = []
@@ -119,6 +120,8 @@ def evaluate(
         clips = batch.clips_NVTHWC
         logits = classify(clips.flatten(0, 1)).reshape(*clips.shape[:2], len(labels))
         scores.append(logits.softmax(dim=2).mean(dim=1).numpy())
+        if not np.isfinite(scores[-1]).all():
+            raise ModelError(f"scores of {batch.keys[0]} and others are not numbers")
         keys += batch.keys
         truth += _places(batch, place_of)
     if not keys:

@@ -9,7 +9,10 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
+from pipeline.errors import ConfigError
+from pipeline.model.device import pick
 from pipeline.model.network import VideoNetwork, each, halve
+from pipeline.training.config import TrainConfig
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -69,3 +72,17 @@ def classifier(
             return logits.cpu()
 
     return classify
+
+
+def device_of(config: TrainConfig) -> torch.device:
+    """The device that a config asks for, with as many threads as it says.
+
+    Raises:
+        ConfigError: there is none, or it can't compute in that precision.
+    """
+    device = pick(config.device)
+    if config.precision == "fp16" and device.type != "cuda":
+        raise ConfigError("precision fp16 needs a GPU; on a CPU, use bf16")
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    return device

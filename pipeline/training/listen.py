@@ -1,6 +1,7 @@
 """What a run tells while it goes on, and to whom: lines of JSON, TensorBoard, a progress bar."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -59,11 +60,15 @@ class Listeners:
 
 
 class Log:
-    """``log.jsonl``: a line per report. A run that goes on forgets lines after its checkpoint."""
+    """``log.jsonl``: a line per report.
 
-    def __init__(self, path: Path, *, after_step: int) -> None:
+    A run that goes on forgets lines of steps after its checkpoint, and the evaluation at the last
+    step, which it does again.
+    """
+
+    def __init__(self, path: Path, *, after: int, last: int) -> None:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        kept = [line for line in lines if _step_of(line) <= after_step]
+        kept = [line for line in lines if _step_of(line, last) <= after]
         write_whole(path, "".join(f"{line}\n" for line in kept).encode())
         self._path = path
 
@@ -83,12 +88,14 @@ class Log:
             file.write(json.dumps(record) + "\n")
 
 
-def _step_of(line: str) -> float:
-    """A line that a kill cut short counts as one that is too late."""
+def _step_of(line: str, last: int) -> float:
+    """Its step; infinite for lines to be forgotten, such as one that a kill cut short."""
     try:
-        return float(json.loads(line)["step"])
+        record = json.loads(line)
+        again = record["kind"] == "validation" and record["step"] == last
+        return math.inf if again else float(record["step"])
     except (ValueError, KeyError, TypeError):
-        return float("inf")
+        return math.inf
 
 
 class TensorBoard:

@@ -106,7 +106,7 @@ def finish(prepared: Prepared, trained: Trained) -> dict[str, object]:
         "model": "model.safetensors",
         "digest": digest_of(state, spec),
         "parameters": sum(p.numel() for p in prepared.trainer.average.parameters()),
-        "starts_from": prepared.started.story,
+        "starts_from": list(prepared.started.story),
         "training": {"data": prepared.data_name, "examples": prepared.examples},
         "steps": trained.step,
         "clips": trained.step * config.clips_per_step,

@@ -10,31 +10,30 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
-from pipeline.errors import ConfigError, DataError, TrainingError
-from pipeline.model.device import pick
+from pipeline.errors import DataError, ModelError, TrainingError
 from pipeline.model.network import VideoNetwork
 from pipeline.training.checkpoint import (
     VERSION,
     Checkpoint,
+    check_same,
     read_checkpoint,
     write_checkpoint,
 )
-from pipeline.training.config import TrainConfig, differences
+from pipeline.training.config import TrainConfig
 from pipeline.training.data import AugmentSpec, Batch, Views
 from pipeline.training.evaluate import Evaluation, evaluate
-from pipeline.training.feed import Feed, classifier
+from pipeline.training.feed import Feed, classifier, device_of
 from pipeline.training.listen import Listener, Listeners, Log, Progress
 from pipeline.training.optimise import Average, make_optimizer
 from pipeline.training.peers import ALONE, Peers
-from pipeline.training.schedule import rate_at
+from pipeline.training.schedule import rate_at, seed_of, share_of, steps_of
 from pipeline.training.start import Started
 
 VALIDATIONS = 10  # per run, where the config doesn't say
@@ -95,8 +94,8 @@ class Trainer:
         self._config, self._labels, self._clips, self._views = config, labels, clips, views
         self._peers, self._out, self._listener = peers, out, listener
         self.steps = steps_of(config, len(clips))
-        self._share = _share_of(config, len(clips), peers)
-        self._device = _device_of(config)
+        self._share = share_of(config, len(clips), peers)
+        self._device = device_of(config)
         network = started.network.to(self._device)
         if config.channels_last:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -130,7 +129,7 @@ class Trainer:
         if self._path.exists():
             self._go_on(read_checkpoint(self._path))
         if self._peers.leads:
-            log = Log(self._out / "log.jsonl", after_step=self._step)
+            log = Log(self._out / "log.jsonl", after=self._step, last=self.steps)
             self._listener = Listeners(log, self._listener)
         with closing(self._batches()) as batches:
             self._train(batches, stop)
@@ -164,12 +163,8 @@ class Trainer:
     def _learn(self, batches: list[tuple[int, int, Batch]]) -> None:
         """One step: gradients of some batches, one change of the weights."""
         config = self._config
-        rate = config.optimizer.lr * rate_at(
-            self._step, self.steps, config.schedule, clips_per_step=config.clips_per_step
-        )
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        torch.manual_seed(_seed_of(config.seed, self._step, self._peers.rank))
+        self._set_rate()
+        torch.manual_seed(seed_of(config.seed, self._step, self._peers.rank))
         for place, (epoch, following, batch) in enumerate(batches):
             last = place == len(batches) - 1
             with self._peers.apart(self._feed, last=last):
@@ -187,6 +182,14 @@ class Trainer:
         self._average.update(self._step)
         self._step += 1
 
+    def _set_rate(self) -> None:
+        config = self._config
+        share = rate_at(
+            self._step, self.steps, config.schedule, clips_per_step=config.clips_per_step
+        )
+        for group in self._optimizer.param_groups:
+            group["lr"] = config.optimizer.lr * share
+
     def _loss(self, batch: Batch) -> torch.Tensor:
         labels_N = batch.labels_N.to(self._device)
         logits_NK = self._feed(batch.clips_NTHWC.to(self._device, non_blocking=True))
@@ -203,10 +206,11 @@ class Trainer:
             return
         keys = list(itertools.chain.from_iterable(batch.keys for batch in batches))
         more = f" and {len(keys) - SHOWN_KEYS} more" if len(keys) > SHOWN_KEYS else ""
-        kept = f"{self._path} is as it was" if self._path.exists() else "nothing was saved yet"
         raise TrainingError(
-            f"step {self._step + 1}: the {what} is {value} for the batch {', '.join(keys[:8])}"
-            f"{more}; {kept}; look at these clips, lower optimizer.lr or set optimizer.clip_norm"
+            f"step {self._step + 1}: the {what} is {value} for the batch "
+            f"{', '.join(keys[:SHOWN_KEYS])}"
+            f"{more}; {self._kept}; look at these clips, lower optimizer.lr or set "
+            "optimizer.clip_norm"
         )
 
     def _batches(self) -> Generator[tuple[int, int, Batch], None, None]:
@@ -249,12 +253,21 @@ class Trainer:
     def _validate(self) -> Evaluation | None:
         evaluation = None
         if self._peers.leads and self._views is not None:
-            evaluation = evaluate(self._classify, self._views(), self._labels)
+            evaluation = self._evaluation(self._views())
             figures = evaluation.summary()
             self._history.append({"step": float(self._step), **figures})
             self._listener.validated(self._step, figures)
         self._peers.wait()
         return evaluation
+
+    def _evaluation(self, views: Iterable[Views]) -> Evaluation:
+        try:
+            return evaluate(self._classify, views, self._labels)
+        except ModelError as error:
+            raise TrainingError(
+                f"step {self._step}: {error}; {self._kept}; lower optimizer.lr or set "
+                "optimizer.clip_norm"
+            ) from None
 
     def _due(self, every_steps: int) -> bool:
         return self._step % every_steps == 0
@@ -270,17 +283,25 @@ class Trainer:
         return self._out / "checkpoint.pt"
 
     def _save(self) -> None:
-        if not self._peers.leads:
-            return
-        for name, tensor in self._network.state_dict().items():
-            if not torch.isfinite(tensor).all():
-                raise TrainingError(
-                    f"step {self._step}: {name} is no longer finite, so it was not saved; "
-                    f"{self._path} is as it was; lower optimizer.lr"
-                )
-        write_checkpoint(self._path, self._state())
+        meter = self._peers.total([self._meter.clips, self._meter.loss, self._meter.right])
+        if self._peers.leads:
+            self._check_weights()
+            write_checkpoint(self._path, self._state(Meter(*meter)))
 
-    def _state(self) -> Checkpoint:
+    def _check_weights(self) -> None:
+        for network in (self._network, self._average.network):
+            for name, tensor in network.state_dict().items():
+                if not torch.isfinite(tensor).all():
+                    raise TrainingError(
+                        f"step {self._step}: {name} is no longer a finite number; {self._kept}; "
+                        "lower optimizer.lr or set optimizer.clip_norm"
+                    )
+
+    @property
+    def _kept(self) -> str:
+        return f"{self._path} is as it was" if self._path.exists() else "nothing was saved yet"
+
+    def _state(self, meter: Meter) -> Checkpoint:
         return Checkpoint(
             version=VERSION,
             config=self._config.model_dump(mode="json"),
@@ -294,78 +315,27 @@ class Trainer:
             average=self._average.network.state_dict(),
             optimizer=self._optimizer.state_dict(),
             scaler=self._scaler.state_dict(),
-            meter={
-                "clips": self._meter.clips,
-                "loss": self._meter.loss,
-                "right": self._meter.right,
-            },
+            meter=asdict(meter),
             history=self._history,
             elapsed_s=self._seconds(),
         )
 
     def _go_on(self, state: Checkpoint) -> None:
-        _check_same(self._path, state, self._config, self._labels, len(self._clips), self._peers)
+        check_same(
+            self._path,
+            state,
+            self._config,
+            labels=self._labels,
+            examples=len(self._clips),
+            workers=self._peers.size,
+        )
         self._network.load_state_dict(state["network"])
         self._average.network.load_state_dict(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
-        self._meter = Meter(**state["meter"])
+        if self._peers.leads:  # it holds what all of them counted
+            self._meter = Meter(**state["meter"])
         self._history = [line for line in state["history"] if line["step"] < self.steps]
         self._step, self._epoch, self._batch = state["step"], state["epoch"], state["batch"]
         self._elapsed_s, self._since_s = state["elapsed_s"], time.monotonic()
         self._listener.note(f"goes on after step {self._step} of {self.steps} ({self._path})")
-
-
-def steps_of(config: TrainConfig, examples: int) -> int:
-    """Steps of a whole run."""
-    clips = config.clips if config.clips is not None else (config.epochs or 0) * examples
-    return max(1, math.ceil(clips / config.clips_per_step))
-
-
-def _share_of(config: TrainConfig, examples: int, peers: Peers) -> int:
-    """Clips of a batch that this process computes."""
-    if config.batch_size % peers.size:
-        raise ConfigError(
-            f"batch_size ({config.batch_size}) must be a multiple of the workers ({peers.size}), "
-            "which share each batch"
-        )
-    if peers.size > 1 and examples < config.batch_size:
-        raise ConfigError(
-            f"{examples} clips are less than one batch of {config.batch_size}, which {peers.size} "
-            "workers would share; lower batch_size"
-        )
-    return config.batch_size // peers.size
-
-
-def _device_of(config: TrainConfig) -> torch.device:
-    device = pick(config.device)
-    if config.precision == "fp16" and device.type != "cuda":
-        raise ConfigError("precision fp16 needs a GPU; on a CPU, use bf16")
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    return device
-
-
-def _seed_of(seed: int, step: int, rank: int) -> int:
-    """Of dropout in one step of one process."""
-    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _check_same(
-    path: Path,
-    state: Checkpoint,
-    config: TrainConfig,
-    labels: tuple[str, ...],
-    examples: int,
-    peers: Peers,
-) -> None:
-    before = {**state["config"], "training clips": state["examples"], "workers": state["workers"]}
-    now = {**config.model_dump(mode="json"), "training clips": examples, "workers": peers.size}
-    found = differences(before, now)
-    if list(labels) != state["labels"]:
-        found.append(f"labels: {len(state['labels'])}, now {len(labels)}, or others")
-    if found:
-        raise ConfigError(
-            f"{path} is of a run with another config ({'; '.join(found)}); "
-            "go on with the same one, or train into another --out"
-        )
