@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,12 +23,12 @@ from actors.cli.options import (
 from actors.cli.show import ProgressBars, complain, summary
 from actors.cli.signals import stopped_by_signals
 from pipeline.broker import Broker, open_broker
-from pipeline.config import Config
+from pipeline.config import Config, RedisConfig
 from pipeline.errors import ConfigError, SinkError
 from pipeline.model import load_from
 from pipeline.records import ActionEvent
 from pipeline.run import Outcome, origin_of, run, settle
-from pipeline.sink import JsonLinesSink, Patience, RedisSink, Sink, StatusLog
+from pipeline.sink import JsonLinesSink, Patience, Sink, StatusPost, left_over, open_outbox
 from pipeline.source import FileSource, find_files
 from pipeline.stream import Report, nobody
 from pipeline.tally import Tally
@@ -102,10 +103,13 @@ def analyze(
             outcomes = _on_ray(sources, settings, broker, lines, stop, bars, address)
         else:
             outcomes = _in_process(sources, settings, broker, lines, stop, bars)
+        unsent = 0 if broker is None else _unsent(settings.redis, broker, stop)
     summary(outcomes)
+    if unsent:
+        complain(f"{unsent} events wait on disk for Redis; the next analyze or run sends them")
     if stop.is_set():
         complain("interrupted: open events were ended, the rest was not looked at")
-    failed = stop.is_set() or any(outcome.error for outcome in outcomes)
+    failed = stop.is_set() or unsent or any(outcome.error for outcome in outcomes)
     return 1 if failed else 0
 
 
@@ -144,18 +148,32 @@ def _in_process(
     recognizer = load_from(config.model)
     sinks: list[Sink] = [lines] if lines else []
     report: Report = nobody
-    if broker is not None:
-        redis = config.redis
-        patience = Patience(give_up_s=GIVE_UP_S, stop=stop, revive=broker.revive)
-        sinks.append(RedisSink(broker.client, redis.prefix, maxlen=redis.maxlen, patience=patience))
-        report = StatusLog(broker.client, redis.prefix, patience=patience).write_status
     tallies: dict[str, Tally] = {}
-    return _watched(
-        lambda: run(
-            sources, recognizer, config, _Tee(sinks), stop=stop, report=report, tallies=tallies
-        ),
-        lambda: bars.update(tallies),
-    )
+    with ExitStack() as stack:
+        if broker is not None:
+            patience = Patience(give_up_s=GIVE_UP_S, stop=stop, revive=broker.revive)
+            sinks.append(stack.enter_context(open_outbox(config.redis, broker, patience=patience)))
+            post = StatusPost(broker.client, config.redis.prefix, patience=patience)
+            stack.callback(post.close)
+            report = post.write_status
+        return _watched(
+            lambda: run(
+                sources, recognizer, config, _Tee(sinks), stop=stop, report=report, tallies=tallies
+            ),
+            lambda: bars.update(tallies),
+        )
+
+
+def _unsent(config: RedisConfig, broker: Broker, stop: Event) -> int:
+    """Wait a while for Redis to take what is left on disk; how many events it did not take."""
+    if not left_over(config):
+        return 0
+    until_s = time.monotonic() + GIVE_UP_S
+    with open_outbox(config, broker) as outbox:
+        while (left := outbox.flush(REFRESH_S)) and not stop.is_set():
+            if time.monotonic() > until_s:
+                break
+        return left
 
 
 def _watched(work: Callable[[], list[Outcome]], look: Callable[[], None]) -> list[Outcome]:

@@ -22,7 +22,7 @@ from pipeline.model import Recognizer, load_from
 from pipeline.records import ActionEvent, EventType
 from pipeline.run import Outcome, run
 from pipeline.sink import RedisSink
-from pipeline.source import find_files
+from pipeline.source import FileSource, find_files
 from pipeline.subscribe import Patience, follow
 from pipeline.wire import events_key
 
@@ -49,14 +49,16 @@ def demo(
     ):
         folder = Path(scratch) / "takes"
         takes = make_takes(FOOTAGE, folder) if video is None else []
+        sources = find_files([str(video)]) if video else find_files([str(folder)], root=folder)
         out.print(f"A private Redis is up for this demo: {broker.url}", markup=False)
         out.print(f"Analysing {_what(takes, video)} with {recognizer.spec.name}", markup=False)
-        outcomes, events = _analysed(video or folder, recognizer, broker, out, stop)
+        outcomes, events = _analysed(sources, recognizer, broker, out, stop)
         _show_entry(broker, out)
         if takes and not stop.is_set():
             _compare(takes, events, out)
-            if strips is not None:
-                draw_strips(strips, list(_strips(takes, events)))
+            shown = list(_strips(takes, events))
+            if strips is not None and shown:
+                draw_strips(strips, shown)
     summary(outcomes)
     return 1 if stop.is_set() or any(outcome.error for outcome in outcomes) else 0
 
@@ -94,7 +96,11 @@ def _seen(event: ActionEvent) -> str:
 
 
 def _analysed(
-    what: Path, recognizer: Recognizer, broker: Broker, out: Console, stop: Event
+    sources: list[FileSource],
+    recognizer: Recognizer,
+    broker: Broker,
+    out: Console,
+    stop: Event,
 ) -> tuple[list[Outcome], list[ActionEvent]]:
     """Run in one thread, read what comes out of Redis in this one."""
     reading = Patience()
@@ -105,7 +111,7 @@ def _analysed(
 
     def work() -> None:
         sink = RedisSink(broker.client, patience=writing)
-        outcomes.extend(run(find_files([str(what)]), recognizer, Config(), sink, stop=stop))
+        outcomes.extend(run(sources, recognizer, Config(), sink, stop=stop))
 
     worker = Thread(target=_then_stop, args=(work, errors, reading.stop), name="run")
     worker.start()

@@ -36,7 +36,7 @@ def draw_strips(path: Path, strips: Sequence[tuple[Path, ActionEvent, str]]) -> 
             tile = Image.fromarray(picture).resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
             sheet.paste(tile, (column * SIDE_PX, row * height + CAPTION_PX))
     try:
-        sheet.save(path, format="PNG", optimize=True)
+        sheet.quantize(256).save(path, format="PNG", optimize=True)
     except OSError as error:
         raise ConfigError(f"{path}: can't be written: {error.strerror or error}") from None
 
