@@ -2,20 +2,26 @@
 
 It holds the windows until they are answered, so a recognizer may die and be restarted between;
 the answers go to the publisher in order, one call ahead at most.
+
+    decode -> Lane --.
+    decode -> Lane ---> Batcher -> calls of the recognizer, each with all that is due
+    decode -> Lane --'
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 import ray
 from ray.actor import ActorHandle
 
+from actors.recognizer import Recognizer
 from pipeline.config import DecodeConfig, Settings
 from pipeline.errors import ActionstreamError, SourceError
+from pipeline.model import Batcher
 from pipeline.records import Scores, SessionEnd, SourceKind, Window
 from pipeline.run import answers
 from pipeline.source import Source
@@ -24,6 +30,20 @@ from pipeline.tally import Tally
 
 PER_CALL: dict[SourceKind, int] = {"live": 1, "file": 8}
 """Answers per call of the publisher: a camera's are urgent; a call takes about 1 ms of CPU."""
+
+CALLS = 2
+"""Under way to a recognizer at any time: one being computed, one that waits there. What is due
+meanwhile goes together in the next, so calls grow with the load and nothing waits for company."""
+
+
+def calls_to(recognizer: ActorHandle[Recognizer], batch_size: int) -> Batcher:
+    """Turns single windows into calls of a recognizer that carry up to ``batch_size`` of them."""
+
+    def scores(windows: Sequence[Window]) -> list[Scores]:
+        answers: list[Scores] = ray.get(recognizer.scores.remote(windows))
+        return answers
+
+    return Batcher(scores, batch_size=batch_size, workers=CALLS)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,10 +71,15 @@ class StreamState:
 class Camera:
     """Some streams of one process."""
 
-    def __init__(self, settings: Settings, decode: DecodeConfig, publisher: str) -> None:
+    def __init__(
+        self, settings: Settings, decode: DecodeConfig, batch_size: int, publisher: str
+    ) -> None:
         self._settings = settings
         self._decode = decode
+        self._batch_size = batch_size
         self._publisher = publisher
+        self._calls: dict[str, Batcher] = {}
+        self._connecting = Lock()
         self._states: dict[str, StreamState] = {}
         self._threads: dict[str, tuple[Thread, Event]] = {}
 
@@ -95,16 +120,12 @@ class Camera:
         state: StreamState,
         stop: Event,
     ) -> None:
-        def submit(window: Window) -> Future[Scores]:
-            future: Future[Scores] = recognizer.scores.remote(window).future()
-            return future
-
         def report(stream_id: str, now: str, detail: str) -> None:
             ray.get(publisher.report.remote(stream_id, now, detail))
             state.state, state.detail = now, detail
 
         try:
-            recognizer = ray.get_actor(recognizer_name)
+            submit = self._calls_to(recognizer_name).submit
             publisher = ray.get_actor(self._publisher)
             try:
                 self._pump(source, submit, publisher, state, stop, report)
@@ -117,6 +138,13 @@ class Camera:
         except Exception as error:  # noqa: BLE001 - the supervisor starts the stream again
             last_line = str(error).strip().rpartition("\n")[2]
             state.lost, state.state = f"{type(error).__name__}: {last_line}", "lost"
+
+    def _calls_to(self, recognizer: str) -> Batcher:
+        """One for all streams that are pinned to it."""
+        with self._connecting:
+            if recognizer not in self._calls:
+                self._calls[recognizer] = calls_to(ray.get_actor(recognizer), self._batch_size)
+            return self._calls[recognizer]
 
     def _pump(
         self,

@@ -21,14 +21,13 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
-from actors.camera import Camera, StreamState
+from actors.camera import CALLS, Camera, StreamState
 from actors.cluster import NAMESPACE
 from actors.publisher import Publisher
 from actors.recognizer import Recognizer
 from pipeline.config import Config, RecognizerConfig, RedisConfig, Settings
 from pipeline.errors import ActionstreamError, SinkError, SourceError
 from pipeline.events import Origin
-from pipeline.lane import UNANSWERED
 from pipeline.records import ActionEvent
 from pipeline.run import Outcome, usable_cpus
 from pipeline.source import Source
@@ -36,7 +35,7 @@ from pipeline.tally import Tally
 
 POLL_S = 0.2
 START_TIMEOUT_S = 120  # a recognizer imports torch and loads its weights: 10 s on a busy machine
-SPARE_CALLS = 4  # to a recognizer, beside the windows that every stream may have there
+SPARE_CALLS = 4  # to a recognizer, beside those that every camera actor may have under way
 ANSWER_TIMEOUT_S = 30  # a camera's state is a copy of counters; longer means that it hangs
 MAX_ATTEMPTS = 3
 ARCHIVE_BATCH_TIMEOUT_MS = 10.0  # a batch of 4 takes the CPU 0.6 of four windows one by one
@@ -234,7 +233,7 @@ class Supervisor:
             num_gpus=1 / math.ceil(len(self._recognizers) / gpus) if wants_gpu else 0,
             max_restarts=-1,
             max_task_retries=-1,
-            max_concurrency=UNANSWERED * self._at_once + SPARE_CALLS,
+            max_concurrency=CALLS * self._cameras_wanted + SPARE_CALLS,
         ).remote(self._config.model, self._batching())
 
     def _batching(self) -> RecognizerConfig:
@@ -260,7 +259,12 @@ class Supervisor:
         self._cameras[name] = (
             ray.remote(Camera)
             .options(name=name, namespace=NAMESPACE, lifetime="detached", num_cpus=0)
-            .remote(self._settings, self._config.decode, self.name_of("publisher"))
+            .remote(
+                self._settings,
+                self._config.decode,
+                self._config.recognizer.batch_size,
+                self.name_of("publisher"),
+            )
         )
         self._running[name] = {}
 

@@ -1,13 +1,18 @@
 """What the benchmarks share: material, taking turns, and the line that is printed."""
 
+import os
 import statistics
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from tempfile import gettempdir
 from threading import Event
+from typing import TypeVar
 
 import av
 
@@ -21,6 +26,8 @@ from pipeline.tally import Tally
 
 FOOTAGE = Path(__file__).parent.parent / ".footage" / "room.webm"
 CACHE = Path(gettempdir()) / "actionstream-benchmarks"
+
+Answer = TypeVar("Answer")
 
 
 def h264(width: int, height: int, *, seconds: int, fps: int = 25) -> Path:
@@ -62,6 +69,47 @@ def seconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def steady_rate(
+    start: Callable[[], Future[Answer]], *, size: int, at_once: int, count: int
+) -> float:
+    """Windows per second while ``at_once`` windows are always under way: no start, no end.
+
+    ``start`` begins ``size`` windows; ``count`` are begun in all, of which those answered in the
+    middle count. Answers come in clumps (batches), so the clock starts and stops in a pause.
+    """
+    times_s: list[float] = []
+    under_way: deque[Future[Answer]] = deque()
+    for _ in range(0, count, size):
+        if len(under_way) * size >= at_once:
+            under_way.popleft().result()
+        future = start()
+        future.add_done_callback(lambda _: times_s.extend([time.perf_counter()] * size))
+        under_way.append(future)
+    wait(under_way)
+    first = _pause(times_s, at_once, 2 * at_once)
+    last = _pause(times_s, len(times_s) - 2 * at_once, len(times_s) - at_once)
+    return (last - first) / (times_s[last] - times_s[first])
+
+
+def _pause(times_s: Sequence[float], begin: int, end: int) -> int:
+    """The answer within this range after which the longest pause came."""
+    return max(range(begin, end), key=lambda n: times_s[n + 1] - times_s[n])
+
+
+def cpu_seconds() -> float:
+    """CPU time so far of this process and all that descend from it, from Linux's /proc."""
+    parents, ticks = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            pid = int(stat.parent.name)
+            parents[pid], ticks[pid] = int(fields[1]), int(fields[11]) + int(fields[12])
+    family = {os.getpid()}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(ticks[pid] for pid in family) / os.sysconf("SC_CLK_TCK")
 
 
 def in_turn(*works: Callable[[], float], rounds: int = 5) -> list[float]:

@@ -59,13 +59,22 @@ class Batcher:
         Raises:
             RuntimeError: the batcher is closed.
         """
-        entry = _Waiting(window, Future(), time.monotonic())
+        return self.submit_all([window])[0]
+
+    def submit_all(self, windows: Sequence[Window]) -> list[Future[Scores]]:
+        """Scores to come; no batch begins between the first of these windows and the last.
+
+        Raises:
+            RuntimeError: the batcher is closed.
+        """
+        since_s = time.monotonic()
+        entries = [_Waiting(window, Future(), since_s) for window in windows]
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
-            self._queue.append(entry)
+            self._queue += entries
             self._changed.notify_all()
-        return entry.answer
+        return [entry.answer for entry in entries]
 
     def close(self) -> None:
         """Compute what is still waiting, and end the threads."""

@@ -12,19 +12,26 @@ from threading import Event, Thread
 import pytest
 import ray
 
+from actors.camera import CALLS, calls_to
 from actors.cluster import NAMESPACE, cluster, run_name
+from actors.recognizer import Recognizer
 from actors.supervisor import Supervisor
 from pipeline import run as in_process
-from pipeline.config import Config, RecognizerConfig
+from pipeline.config import Config, EventConfig, ModelConfig, RecognizerConfig
 from pipeline.errors import ConfigError, SourceNotFound
 from pipeline.model import load
-from pipeline.records import ActionEvent
+from pipeline.records import ActionEvent, Window
 from pipeline.run import Outcome, origin_of, settle
 from pipeline.source import CameraSource, FileSource, Source, parse_address
+from pipeline.stream import windows
+from pipeline.tally import Tally
 from tests.footage import clip
 from tests.rtsp import RtspServer, transcode
 
-CONFIG = Config(recognizer=RecognizerConfig(batch_size=4))
+CONFIG = Config(
+    recognizer=RecognizerConfig(batch_size=4),
+    events=EventConfig(enter=0.2, exit=0.1, background=()),  # many events, of any label
+)
 CLIPS = ("room.webm", "street.mp4", "car.mp4")
 
 # Ray's driver leaves sockets and files to the garbage collector, which warns of each.
@@ -170,6 +177,24 @@ def test_a_part_that_is_killed_comes_back_and_no_event_is_missing(
     assert pids, "the run was over before anything could be killed"
     assert [outcome.error for outcome in outcomes] == [None] * 3
     equal(each_once(events), expected)
+
+
+def test_windows_that_are_due_together_share_a_call(ray_here: None) -> None:
+    network = load("default", device="cpu")
+    (room,) = files("room.webm")
+    items = windows(room, settle(CONFIG, network.spec), tally=Tally(), stop=Event())
+    made = [item for item in items if isinstance(item, Window)][:16]
+    actor = ray.remote(Recognizer).options(max_concurrency=CALLS + 1, num_cpus=0)
+    recognizer = actor.remote(ModelConfig(device="cpu"), RecognizerConfig(batch_size=4))
+    with calls_to(recognizer, batch_size=8) as calls:
+        answers = [calls.submit(window) for window in made]
+        for window, answer, expected in zip(made, answers, network.scores(made), strict=True):
+            assert answer.result(120).span == window.span
+            assert answer.result().scores_K == pytest.approx(expected.scores_K, abs=1e-4)
+        assert calls.batches < 16, "the first windows go at once, the rest together"
+        ray.kill(recognizer)
+        error = calls.submit(made[0]).exception(120)
+        assert isinstance(error, ray.exceptions.RayActorError)
 
 
 def test_a_drain_ends_what_is_open_and_leaves_no_actor(

@@ -46,6 +46,18 @@ def value(answer: Future[Scores]) -> float:
     return float(answer.result(20).scores_K[0])
 
 
+def test_windows_that_come_together_are_computed_together(
+    spec: ModelSpec, make_window: MakeWindow
+) -> None:
+    network = Network()
+    with Batcher(network, batch_size=4, workers=2) as batcher:
+        for first in range(0, 120, 6):
+            answers = batcher.submit_all([make_window(spec, n) for n in range(first, first + 6)])
+            assert [value(answer) for answer in answers] == [2 * n for n in range(first, first + 6)]
+        assert batcher.submit_all([]) == []
+    assert sorted(map(len, network.batches)) == [2] * 20 + [4] * 20
+
+
 def test_each_caller_gets_the_answer_to_its_window(
     spec: ModelSpec, make_window: MakeWindow
 ) -> None:
