@@ -57,6 +57,11 @@ def settle(config: Config, spec: ModelSpec) -> Settings:
         ConfigError: the config asks for something that these weights can't do.
     """
     suggests, sampling = spec.suggests, config.sampling
+    if spec.architecture.in_channels != 3:
+        raise ConfigError(
+            f"{spec.name} takes {spec.architecture.in_channels} channels per frame, and pictures "
+            "have 3; give other weights as model.path or --model"
+        )
     overrides = {k: v for k, v in config.events.model_dump().items() if v is not None}
     suggested = suggests.events.model_dump() if suggests.events else {}
     suggested["background"] = suggests.background

@@ -118,6 +118,10 @@ def write_bundle(path: Path, state: State, spec: ModelSpec) -> None:
     tensors = {name: _smallest(tensor) for name, tensor in significant(state).items()}
     header = {HEADER: spec.model_dump_json(), DIGEST: digest_of(state, spec)}
     data = save(tensors, metadata=header)
+    if not path.parent.is_dir():
+        raise ModelError(
+            f"{path}: can't be written: there is no folder {path.parent}; make it first"
+        )
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:

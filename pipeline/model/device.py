@@ -12,7 +12,7 @@ def pick(wanted: str = "auto") -> torch.device:
         ConfigError: an unknown device, or ``cuda`` where there is none.
     """
     if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return exact(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     device: torch.device | None
     try:
         device = torch.device(wanted)
@@ -24,6 +24,18 @@ def pick(wanted: str = "auto") -> torch.device:
         raise ConfigError("device cuda was asked for, but torch finds no GPU; use auto or cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device {wanted} was asked for, of {torch.cuda.device_count()} GPUs")
+    return exact(device)
+
+
+def exact(device: torch.device) -> torch.device:
+    """The same device, computing in float32.
+
+    On a GPU, torch's convolutions take TF32 by default, whose mantissa has 10 bits: scores would
+    differ from the CPU's by more than 1e-4.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
     return device
 
 

@@ -130,10 +130,11 @@ def _expand(pattern: str) -> list[Path]:
 
 
 def _videos_below(folder: Path) -> list[Path]:
+    """By suffix; a pipe or a link to nowhere is kept, so that opening it says what it is."""
     return sorted(
         child
         for child in folder.rglob("*")
-        if child.suffix.lower() in VIDEO_SUFFIXES and child.is_file()
+        if child.suffix.lower() in VIDEO_SUFFIXES and not child.is_dir()
     )
 
 

@@ -57,6 +57,17 @@ def test_folders_are_searched_and_patterns_expanded(archive: Path) -> None:
     assert names(find_files(["tue/notes.txt"])) == ["tue/notes.txt"]
 
 
+def test_what_is_no_file_in_a_folder_is_said_when_it_is_opened(archive: Path) -> None:
+    os.mkfifo(archive / "mon" / "pipe.mp4")
+    (archive / "tue" / "lost.mp4").symlink_to("nowhere.mp4")
+    (archive / "tue" / "folder.mp4").mkdir()
+    found = find_files(["."])
+    wanted = ["mon/door.mp4", "mon/pipe.mp4", "tue/door.mp4", "tue/lost.mp4"]
+    assert names(found) == wanted
+    assert isinstance(refusal(found[1].path), SourceForbidden)
+    assert isinstance(refusal(found[3].path), SourceNotFound)
+
+
 def test_a_stream_can_be_named(archive: Path) -> None:
     assert names(find_files(["mon/door.mp4"], name="door")) == ["door"]
     with pytest.raises(ConfigError, match="2 files were given"):

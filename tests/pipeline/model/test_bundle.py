@@ -88,6 +88,11 @@ def test_labels_may_be_given_anew(tmp_path: Path, make_recognizer: Make) -> None
         load(tmp_path / "x.safetensors", device="cpu", labels=["a"])
 
 
+def test_a_folder_that_is_missing_is_named(tmp_path: Path, make_recognizer: Make) -> None:
+    with pytest.raises(ModelError, match=f"there is no folder {tmp_path / 'gone'}; make it first"):
+        save_bundle(make_recognizer(), tmp_path / "gone" / "x.safetensors")
+
+
 @pytest.mark.parametrize("said", [{"frames": 8}, {"beta": 4}])
 def test_what_a_bundle_says_can_not_be_contradicted(
     tmp_path: Path, make_recognizer: Make, said: dict[str, int]

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.errors import CheckpointMismatch, CheckpointRefused, ConfigError, ModelError
 from pipeline.model import VideoNetwork, build, load
-from pipeline.model.device import pick
+from pipeline.model.device import exact, pick
 
 Make = Callable[..., VideoNetwork]
 State = dict[str, torch.Tensor]
@@ -129,3 +129,9 @@ def test_a_gpu_that_is_not_there_is_an_error_of_the_call(device: str) -> None:
     with pytest.raises(ConfigError, match="torch finds no GPU"):
         pick(device)
     assert pick("auto").type == "cpu"
+
+
+def test_a_gpu_computes_in_float32_to_the_last_bit() -> None:
+    exact(torch.device("cuda"))
+    assert torch.backends.cudnn.allow_tf32 is False
+    assert torch.backends.cuda.matmul.allow_tf32 is False

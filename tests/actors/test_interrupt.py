@@ -1,0 +1,27 @@
+"""Ctrl-C while a command is still importing what it needs."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+COMMAND = "from actors.cli import main; main()"
+
+
+@pytest.mark.parametrize("library", ["_multiarray_umath", "libtorch_cpu", "libtorch_python"])
+def test_ctrl_c_while_it_starts_is_one_line(library: str, wait_until: Callable[..., None]) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "model", "ls"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    maps = Path(f"/proc/{child.pid}/maps")
+    wait_until(lambda: library in maps.read_text(), f"{library} is being loaded", timeout_s=100)
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=100)
+    assert errors == "actionstream: interrupted\n"
+    assert child.returncode == 1
