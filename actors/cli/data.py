@@ -41,10 +41,10 @@ def make_motions(
     out: Annotated[Path, typer.Argument(help="A new folder.")],
     train: Annotated[
         int, typer.Option(min=0, help="Clips of each split; 0 leaves it out.")
-    ] = 43200,
-    validation: Annotated[int, typer.Option(min=0)] = 2160,
-    test: Annotated[int, typer.Option(min=0, help="On photographs not seen in training.")] = 2700,
-    test_video: Annotated[int, typer.Option(min=0, help="On real video, not seen either.")] = 2700,
+    ] = 27_000,
+    validation: Annotated[int, typer.Option(min=0)] = 1350,
+    test: Annotated[int, typer.Option(min=0, help="On photographs not seen in training.")] = 2160,
+    test_video: Annotated[int, typer.Option(min=0, help="On real video, not seen either.")] = 2160,
     size: Annotated[int, typer.Option(min=32, max=512, help="Pixels of a side, even.")] = 72,
     frames: Annotated[int, typer.Option(min=2, max=256, help="Pictures of a clip.")] = 8,
     fps: Annotated[float, typer.Option(min=0.1, max=120, help="Pictures per second.")] = 8,

@@ -82,7 +82,9 @@ def find_pictures(folder: Path, suffixes: tuple[str, ...], what: str) -> list[Pa
         DataError: no folder, or nothing in it.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; it should hold {what}")
+        raise DataError(
+            f"{folder}: no such folder; it should hold {what}, of which make pictures brings some"
+        )
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
     if not found:
         raise DataError(f"{folder}: holds no {what} ({', '.join(suffixes)})")
