@@ -9,14 +9,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.model import architecture_of, cost
 from pipeline.model.cost import Cost
 from pipeline.model.spec import AnyArchitecture
-from pipeline.training.ablation.memory import CLASSES, measure
+from pipeline.training.ablation.memory import measure
 from pipeline.training.ablation.spec import AblationSpec
 from pipeline.training.checkpoint import write_whole
 
 NETWORKS = ("tsn-resnet", "blvnet-tam")
 """The baseline, and what it is compared with."""
-DEPTHS = {"tsn-resnet": (18, 50, 101), "blvnet-tam": (50, 101, 152)}
-"""Of which the deepest that fits is looked for."""
+CLASSES = 174  # as Something-Something has
 STATE_BYTES = 12  # per parameter: weight, gradient, momentum
 
 
@@ -54,7 +53,7 @@ def price(network: str, frames: int, spec: AblationSpec, work: Path, *, measured
         return known
     found = counted(architecture_of(network, classes=CLASSES, frames=frames), spec.cost_px)
     needs = found.training_bytes + STATE_BYTES * found.parameters
-    peaks = measure(network, frames, spec.cost_px, needs_bytes=needs) if measured else None
+    peaks = measure(network, frames, spec.cost_px, CLASSES, needs_bytes=needs) if measured else None
     result = Price(
         network=network,
         frames=frames,
@@ -71,6 +70,12 @@ def price(network: str, frames: int, spec: AblationSpec, work: Path, *, measured
     return result
 
 
+def depths_of(spec: AblationSpec) -> dict[str, tuple[int, ...]]:
+    """By family, the depths of which it is said what fits."""
+    wanted = {"tsn-resnet": spec.tsn_depths, "blvnet-tam": spec.tam_depths}
+    return {name: tuple(sorted({*wanted[name], *spec.depths})) for name in NETWORKS}
+
+
 def planned(spec: AblationSpec) -> list[tuple[str, int, bool]]:
     """Networks, frames, and whether memory is measured, in the order of the table."""
     compared = [
@@ -81,8 +86,8 @@ def planned(spec: AblationSpec) -> list[tuple[str, int, bool]]:
     ]
     return compared + [
         (f"{name}-{depth}", frames, False)
-        for name in NETWORKS
-        for depth in DEPTHS[name]
+        for name, depths in depths_of(spec).items()
+        for depth in depths
         for frames in (8, 16)
         if (f"{name}-{depth}", frames) not in [entry[:2] for entry in compared]
     ]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.training.ablation.claims import Score
-from pipeline.training.ablation.costs import DEPTHS, Price
+from pipeline.training.ablation.costs import Price, depths_of
 from pipeline.training.ablation.document import table
 from pipeline.training.ablation.findings import Findings
 from pipeline.training.ablation.rows import Row, rows_of
@@ -146,7 +146,7 @@ def _mib(value: int | None) -> str:
 def _fitting(found: Findings) -> str:
     spec = found.spec
     lines, most = [], {}
-    for family, depths in DEPTHS.items():
+    for family, depths in depths_of(spec).items():
         for depth in depths:
             name = f"{family}-{depth}"
             most[name] = found.most_frames(name)
@@ -155,7 +155,7 @@ def _fitting(found: Findings) -> str:
     for frames in (2 * pairs for pairs in spec.pairs):
         fitting = [
             max((d for d in depths if most[f"{family}-{d}"] >= frames), default=None)
-            for family, depths in DEPTHS.items()
+            for family, depths in depths_of(spec).items()
         ]
         deepest.append((str(frames), *(str(depth or "none") for depth in fitting)))
     return (

@@ -62,6 +62,10 @@ class AblationSpec(BaseModel):
     threads: int | None = Field(default=None, ge=1)
 
     depths: tuple[Literal[50, 101], ...] = (50, 101)
+    """At which TSN and bLVNet-TAM are compared."""
+    tsn_depths: tuple[Literal[18, 50, 101], ...] = (18, 50, 101)
+    """Of which the deepest that fits into the budget is looked for."""
+    tam_depths: tuple[Literal[50, 101, 152], ...] = (50, 101, 152)
     pairs: tuple[int, ...] = Field(default=(4, 8, 16, 32), min_length=1)
     """Of the cost study: 8 is f8x2, 16 frames."""
     measured_pairs: tuple[int, ...] = (4, 8, 16, 32)
