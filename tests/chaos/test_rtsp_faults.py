@@ -50,6 +50,8 @@ class Life:
     url: str
     knobs: CameraKnobs
     settings: Settings = SETTINGS
+    work_s: float = 0
+    """How long whoever takes windows is busy with each."""
     states: list[tuple[str, str]] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
     ends: list[SessionEnd] = field(default_factory=list)
@@ -87,6 +89,7 @@ class Life:
         try:
             for item in stream:
                 (self.ends if isinstance(item, SessionEnd) else self.windows).append(item)
+                self.stop.wait(self.work_s)
         except SourceError as error:
             self.error = error
 
@@ -252,6 +255,25 @@ def test_another_size_ends_the_session(chaos: ChaosCamera, wait_until: Callable[
         wait_until(lambda: len(life.windows) > count, "and another begins")
     assert life.ends[0].reason is EndReason.RESIZE
     assert life.tally.reconnects == 0
+
+
+def test_whoever_is_too_slow_loses_pictures_and_never_falls_behind(
+    chaos: ChaosCamera, wait_until: Callable[..., None]
+) -> None:
+    with Life(
+        chaos.url("gate,report=1"), knobs(), work_s=0.6
+    ) as life:  # a window is due each 0.25 s
+        wait_until(lambda: life.tally.packets_dropped["overload"] > 25, "packets are dropped", 60)
+        count = len(life.windows)
+        wait_until(lambda: len(life.windows) > count, "it goes on")
+    assert life.tally.reconnects == 0
+    behind_s = [
+        span.arrived_s + 3600 - (span.start_ns / NS + (span.time_of_day.offset_s or 0))
+        for span in (window.span for window in life.windows)
+        if span.time_of_day.clock is Clock.NTP
+    ]
+    assert len(behind_s) > 4
+    assert max(behind_s) < 4.5, "2 s of backlog, the window itself, and what was worked on"
 
 
 def test_too_large_a_picture_is_its_own_fault(
