@@ -226,7 +226,11 @@ class RedisConfig(Frozen):
     maxlen: int = Field(default=1_000_000, ge=100)
     """About how many entries a stream keeps; Redis trims by whole nodes of 100."""
     state_dir: Path | None = None
-    """Where the private server keeps its data; by default under ``$XDG_STATE_HOME``."""
+    """Where the outbox and the private server keep theirs; by default under ``$XDG_STATE_HOME``."""
+    outbox_max_events: int = Field(default=200_000, ge=1)
+    """How many events may wait on disk while Redis is away; then the oldest go, and are counted."""
+    outbox_max_bytes: int = Field(default=256 << 20, ge=1)
+    """And how many bytes of them; the file takes about 1.3 times as much."""
 
 
 class Config(Frozen):

@@ -15,6 +15,7 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.model import load_from
 from pipeline.run import origin_of, settle
+from pipeline.sink import left_over
 from pipeline.source import CameraSource, camera_source
 
 DEPLOYMENT = "default"
@@ -62,6 +63,8 @@ def run(
 
         outcomes = supervisor.run(stop, tell)
     summary(outcomes)
+    for path, (waiting, _) in left_over(settings.redis).items():
+        complain(f"{waiting} events wait in {path}; the next run for the same Redis sends them")
     silent = [outcome.stream_id for outcome in outcomes if not outcome.tally.pictures]
     for name in silent:
         complain(f"camera {name}: not one picture came")

@@ -12,6 +12,7 @@ from rich.text import Text
 from actors.cli.options import ConfigFile, Prefix, RedisUrl, StateDir, redis_config
 from pipeline.broker import explain, open_broker
 from pipeline.errors import BrokerError
+from pipeline.sink import left_over
 from pipeline.subscribe import latest_status
 from pipeline.wire import dead_key, events_key
 
@@ -39,6 +40,9 @@ def status(
         except RedisError as error:
             raise BrokerError(f"{broker.url}: {explain(error)}") from None
     out.print(f"{kept} events kept, {dead} dead letters")
+    for path, (waiting, oldest_s) in left_over(where).items():
+        since = datetime.fromtimestamp(oldest_s or 0).strftime("%Y-%m-%d %H:%M:%S")
+        out.print(f"{waiting} events wait in {path} since {since}", markup=False)
     if streams.row_count:
         out.print(streams)
     if groups.row_count:

@@ -258,6 +258,7 @@ def open_outbox(
         folder,
         stream,
         name=hashlib.sha256(f"{where} {stream.key}".encode()).hexdigest()[:12],
+        limits=Limits(max_events=config.outbox_max_events, max_bytes=config.outbox_max_bytes),
         patience=patience or Patience(revive=broker.revive),
     )
     try:

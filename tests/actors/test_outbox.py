@@ -1,0 +1,143 @@
+"""Redis goes away under a run, and the publisher dies: every event is there in the end, once."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from pydantic import SecretStr
+
+from actors.cluster import NAMESPACE, cluster, run_name
+from actors.supervisor import Supervisor
+from pipeline import wire
+from pipeline.config import Config, RedisConfig
+from pipeline.model import load
+from pipeline.records import ActionEvent, EventType, Flag
+from pipeline.run import origin_of, settle
+from pipeline.source import CameraSource, parse_address
+from tests.footage import clip
+from tests.redis_server import RedisServer
+from tests.rtsp import RtspServer, transcode
+
+WaitUntil = Callable[..., None]
+
+# Ray's driver leaves sockets and files to the garbage collector, which warns of each.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.timeout(240),
+]
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    with cluster():
+        yield
+
+
+def stored(server: RedisServer) -> list[ActionEvent]:
+    with server.client() as client:
+        return [wire.from_fields(fields) for _, fields in client.xrange(wire.events_key())]
+
+
+def analyze(*arguments: str, state: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", "from actors.cli import main; main()", "analyze", *arguments],
+        env=os.environ | {"XDG_STATE_HOME": str(state)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("how", [[], ["--ray"]], ids=["in process", "on Ray"])
+def test_an_analysis_without_redis_keeps_its_events_and_the_next_sends_them(
+    tmp_path: Path, how: list[str]
+) -> None:
+    call = (str(clip("room.webm")), "--name", "room", *how)
+    with RedisServer() as server, RedisServer() as other:
+        where = ("--redis", f"redis://127.0.0.1:{server.port}")
+        child = analyze(*call, *where, state=tmp_path)
+        assert child.stderr is not None
+        said = child.stderr.readline()
+        assert "events go to the stream" in said
+        server.kill()
+        while "wait" not in said:
+            said = child.stderr.readline()
+            assert said, "it ended without a word"
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=120)
+        assert child.returncode == 1
+        assert "events wait on disk for Redis" in said
+        server.start()
+        again = analyze(*call, *where, state=tmp_path)
+        _, said = again.communicate(timeout=120)
+        assert again.returncode == 0, said
+        found = [(event.event_id, event.seq) for event in stored(server)]
+        whole = analyze(*call, "--redis", f"redis://127.0.0.1:{other.port}", state=tmp_path)
+        whole.communicate(timeout=120)
+        expected = [(event.event_id, event.seq) for event in stored(other)]
+    assert len(expected) > 3
+    assert Counter(found) == Counter(expected)
+
+
+@pytest.mark.parametrize("redis_is", ["there", "away"])
+def test_events_open_in_a_publisher_that_is_killed_are_ended(
+    ray_here: None, tmp_path: Path, wait_until: WaitUntil, redis_is: str
+) -> None:
+    video = tmp_path / "v.mp4"
+    transcode(clip("room.webm"), video, codec="libx264", seconds=4)
+    with RtspServer({"gate@loop": video}) as cameras, RedisServer("--appendonly", "yes") as server:
+        address = parse_address(cameras.url("gate@loop"))
+        url = SecretStr(f"redis://127.0.0.1:{server.port}")
+        redis = RedisConfig(url=url, state_dir=tmp_path / "state")
+        with deployment([CameraSource(stream_id="gate", address=address)], redis) as it:
+            stop = threading.Event()
+            worker = threading.Thread(target=it.run, args=(stop,))
+            worker.start()
+            try:
+                wait_until(lambda: is_open(stored(server)), "an event to be open", 60)
+                before = {event.event_id for event in stored(server)}
+                if redis_is == "away":
+                    server.kill()
+                kill_publisher(it)
+                wait_until(lambda: it.restarts == 1, "the publisher to be back", 60)
+                if redis_is == "away":
+                    server.start()
+                wait_until(lambda: {e.event_id for e in stored(server)} - before, "new events", 60)
+            finally:
+                stop.set()
+                worker.join()
+        events = stored(server)
+    lives: dict[str, list[ActionEvent]] = {}
+    for event in events:
+        lives.setdefault(event.event_id, []).append(event)
+    for life in lives.values():
+        assert [event.seq for event in life] == list(range(len(life)))
+        assert [event.type for event in life].count(EventType.END) == 1
+        assert life[-1].type is EventType.END
+    ends = [life[-1] for life in lives.values()]
+    assert any(Flag.INTERRUPTED in end.flags and end.event_id in before for end in ends)
+
+
+def deployment(sources: list[CameraSource], redis: RedisConfig) -> Supervisor:
+    recognizer = load("default", device="cpu")
+    settings = settle(Config(), recognizer.spec)
+    origin = origin_of(recognizer, settings)
+    return Supervisor(sources, Config(), settings, origin, redis=redis, name=run_name())
+
+
+def is_open(events: list[ActionEvent]) -> bool:
+    ended = {event.event_id for event in events if event.type is EventType.END}
+    return any(event.event_id not in ended for event in events)
+
+
+def kill_publisher(it: Supervisor) -> None:
+    actor = ray.get_actor(it.name_of("publisher"), namespace=NAMESPACE)
+    os.kill(ray.get(actor.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
