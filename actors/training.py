@@ -23,6 +23,7 @@ from pipeline.training.config import TrainConfig, parse_training
 from pipeline.training.listen import Listener, Progress, silent
 from pipeline.training.peers import Peers
 from pipeline.training.prepare import finish, prepare
+from pipeline.training.schedule import share_of
 
 POLL_S = 0.5  # how often news is fetched
 Letter = tuple[str, tuple[object, ...]]
@@ -42,6 +43,7 @@ def train_on_ray(
         ConfigError: fewer processors than workers, or as ``prepare``.
         TrainingError: as ``Trainer.run``, or a worker died; its checkpoint stays.
     """
+    share_of(config, config.batch_size, Peers(size=workers))  # before Ray takes its seconds
     with cluster(address):
         gpus = _resources(config, workers)
         mailbox = ray.remote(Mailbox).options(num_cpus=0).remote()

@@ -16,13 +16,14 @@ from pipeline.training.config import TrainConfig, load_training, parse_training
 from pipeline.training.listen import Listeners, TensorBoard
 from pipeline.training.prepare import finish, prepare
 
+WARMUP_CLIPS = 160
 FINE_TUNING: dict[str, object] = {
     "name": "fine-tuned",
     "epochs": 30,
     "batch_size": 16,
     "ema_decay": 0.99,
     "optimizer": {"lr": 0.01},
-    "schedule": {"warmup_clips": 160},
+    "schedule": {"warmup_clips": WARMUP_CLIPS},
 }
 """For a few dozen to a few thousand clips of a user's own."""
 
@@ -94,6 +95,8 @@ def settings_of(
         document: dict[str, Any] = {**FINE_TUNING, "data": {"root": str(data)}}
         if start is not None:
             document["from"] = {"weights": start, "classifier": "new"}
+        if clips is not None:
+            document["schedule"] = {"warmup_clips": min(WARMUP_CLIPS, clips // 10)}
         where = "options"
     else:
         document = load_training(config).model_dump(by_alias=True, exclude_unset=True)
