@@ -16,6 +16,8 @@ import redis
 from pipeline.broker import find_server
 
 START_S = 20.0
+BINARY = os.environ.get("ACTIONSTREAM_TEST_REDIS")
+"""Another server to test against: Redis 6.2, 7.0, 8.2 …"""
 
 
 def free_port() -> int:
@@ -35,7 +37,7 @@ class RedisServer:
             self.start()
 
     def start(self, *settings: str) -> None:
-        command = [str(find_server()), "--port", str(self.port), "--bind", "127.0.0.1"]
+        command = [BINARY or str(find_server()), "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", self._folder, "--save", "", "--logfile", f"{self._folder}/log"]
         command += [*self._settings, *settings]
         nowhere = subprocess.DEVNULL

@@ -29,25 +29,28 @@ BATCH = 250  # entries per call: Redis serves nobody else for about 4 ms
 REMEMBER_S = 86_400  # a repeat that comes later than a day is stored again, for readers to tell
 
 STORE = """
+local function refusal(reply)  -- Redis 6.2 writes in front of an error in which line it arose
+  return {err = string.gsub(reply.err, '^@user_script: ?%d+: %-?', '')}
+end
 local at, stored = 3, 0
 for n = 2, #KEYS do
   local seq, width = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
   local known = redis.pcall('GET', KEYS[n])
-  if type(known) == 'table' then return known end
+  if type(known) == 'table' then return refusal(known) end
   local there = {}
   if known then
     local last, id = string.match(known, '^(%d+) (%S+)$')
     if last and seq <= tonumber(last) then
       there = redis.pcall('XRANGE', KEYS[1], id, id)
-      if there.err then return there end
+      if there.err then return refusal(there) end
     end
   end
   if #there == 0 then
     local id = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*',
                            unpack(ARGV, at + 2, at + 1 + width))
-    if type(id) == 'table' then return id end
+    if type(id) == 'table' then return refusal(id) end
     local kept = redis.pcall('SET', KEYS[n], ARGV[at] .. ' ' .. id, 'EX', ARGV[2])
-    if kept.err then return kept end
+    if kept.err then return refusal(kept) end
     stored = stored + 1
   end
   at = at + 2 + width

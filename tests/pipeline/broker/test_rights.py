@@ -1,0 +1,162 @@
+"""A Redis as a careful operator gives it: users with few rights, and TLS."""
+
+import re
+import select
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline import wire
+from pipeline.broker import connect, open_broker
+from pipeline.config import RedisConfig
+from pipeline.errors import BrokerError
+from pipeline.records import ActionEvent
+from pipeline.sink import StatusPost, open_outbox
+from pipeline.subscribe import Rules, Subscriber, follow, latest_status
+
+MakeEvent = Callable[..., ActionEvent]
+StartRedis = Callable[..., int]
+DOCUMENTED = Path(__file__).parents[3] / "docs" / "redis.md"
+QUICK = Rules(block_s=0.02, sweep_s=0.05, claim_idle_s=0.2, max_deliveries=2)
+
+
+@pytest.fixture
+def port(start_redis: StartRedis) -> int:
+    """Of a server with the users that the guide tells to make."""
+    port = start_redis()
+    with connect(RedisConfig(url=SecretStr(f"redis://127.0.0.1:{port}"))) as admin:
+        lines = re.findall(r"^ACL SETUSER .*$", DOCUMENTED.read_text(), re.MULTILINE)
+        assert len(lines) == 2
+        for line in lines:
+            assert admin.execute_command(*line.split()) == "OK"
+    return port
+
+
+def config_of(user: str, port: int, folder: Path) -> RedisConfig:
+    url = SecretStr(f"redis://{user}:PASSWORD@127.0.0.1:{port}")
+    return RedisConfig(url=url, state_dir=folder)
+
+
+def test_the_documented_rights_are_enough(
+    port: int, tmp_path: Path, make_event: MakeEvent, wait_until: Callable[..., None]
+) -> None:
+    publisher = config_of("publisher", port, tmp_path)
+    with open_broker(publisher) as broker, open_outbox(publisher, broker) as outbox:
+        post = StatusPost(broker.client)
+        post.write_status("door", "streaming")
+        for seq in range(3):
+            outbox.write([make_event(seq)])
+        assert outbox.flush(20) == 0
+        outbox.write([make_event(2)])
+        assert outbox.flush(20) == 0
+        assert outbox.state.repeats == 1
+        post.close()
+    consumer = config_of("consumer", port, tmp_path)
+    with open_broker(consumer) as broker:
+        assert len(list(follow(broker.client, start="0", until_caught_up=True))) == 3
+        assert latest_status(broker.client)["door"].state == "streaming"
+        reader = Subscriber(broker.client, group="alarms", start="0", rules=QUICK)
+
+        def refuse_one(event: ActionEvent) -> None:
+            if event.seq == 1:
+                raise RuntimeError("the bell is broken")
+
+        worker = threading.Thread(target=reader.run, args=[refuse_one])
+        worker.start()
+        wait_until(lambda: broker.client.xlen(wire.dead_key()) == 1, "the dead letter")
+        reader.stop()
+        worker.join()
+        reader.close()
+        assert (reader.counts["handled"], reader.counts["failed"]) == (2, 2)
+
+
+@pytest.mark.parametrize("user", ["publisher", "consumer"])
+def test_they_are_not_more_than_that(port: int, tmp_path: Path, user: str) -> None:
+    with open_broker(config_of(user, port, tmp_path)) as broker:
+        for command in (
+            ("FLUSHALL",), ("CONFIG", "GET", "*"), ("KEYS", "*"), ("DEL", "actionstream:events"),
+            ("XTRIM", "actionstream:events", "MAXLEN", "0"), ("XADD", "other", "*", "a", "b"),
+            ("GET", "other"), ("ACL", "LIST"), ("SHUTDOWN",), ("SCRIPT", "FLUSH"),
+        ):  # fmt: skip
+            with pytest.raises(Exception, match=r"(?i)permission"):
+                broker.client.execute_command(*command)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Of 127.0.0.1, signed by itself; its key stands in the same file."""
+    path = tmp_path / "server.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    command += ["-keyout", str(path), "-out", str(tmp_path / "certificate.pem")]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_text(path.read_text() + (tmp_path / "certificate.pem").read_text())
+    return path
+
+
+@pytest.fixture
+def tls_port(start_redis: StartRedis, certificate: Path) -> Iterator[int]:
+    """Of a server behind TLS, which the bundled one doesn't speak itself."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    target = start_redis()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_terminate, args=(listener, context, target))
+        thread.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def _terminate(listener: socket.socket, context: ssl.SSLContext, target: int) -> None:
+    workers = []
+    with suppress(OSError):
+        while True:
+            near, _ = listener.accept()
+            workers.append(threading.Thread(target=_relay, args=(near, context, target)))
+            workers[-1].start()
+    for worker in workers:
+        worker.join()
+
+
+def _relay(near: socket.socket, context: ssl.SSLContext, target: int) -> None:
+    with (
+        near,
+        suppress(OSError),
+        context.wrap_socket(near, server_side=True) as secure,
+        socket.create_connection(("127.0.0.1", target)) as far,
+    ):
+        while True:
+            ready, _, _ = select.select([secure, far], [], [], 20)
+            for source, sink in ((secure, far), (far, secure)):
+                if source not in ready:
+                    continue
+                piece = source.recv(65_536)
+                while secure.pending() and source is secure:
+                    piece += source.recv(65_536)
+                if not piece:
+                    return
+                sink.sendall(piece)
+
+
+def test_events_go_through_tls(tls_port: int, tmp_path: Path, make_event: MakeEvent) -> None:
+    url = f"rediss://127.0.0.1:{tls_port}?ssl_ca_certs={tmp_path}/certificate.pem"
+    config = RedisConfig(url=SecretStr(url), state_dir=tmp_path / "state")
+    with open_broker(config) as broker, open_outbox(config, broker) as outbox:
+        outbox.write([make_event(seq) for seq in range(600)])
+        assert outbox.flush(20) == 0
+        assert broker.client.xlen(wire.events_key()) == 600
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(tls_port: int) -> None:
+    with pytest.raises(BrokerError, match="certificate is not trusted"):
+        connect(RedisConfig(url=SecretStr(f"rediss://127.0.0.1:{tls_port}")))
