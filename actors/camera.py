@@ -10,6 +10,7 @@ the answers go to the publisher in order, one call ahead at most.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -19,13 +20,14 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.recognizer import Recognizer
+from actors.reporter import Reporter
 from pipeline.config import DecodeConfig, Settings
 from pipeline.errors import ActionstreamError, SourceError
 from pipeline.model import Batcher
 from pipeline.records import Scores, SessionEnd, SourceKind, Window
 from pipeline.run import answers
 from pipeline.source import Source
-from pipeline.stream import Report
+from pipeline.stream import CameraState
 from pipeline.tally import Tally
 
 PER_CALL: dict[SourceKind, int] = {"live": 1, "file": 8}
@@ -34,6 +36,8 @@ PER_CALL: dict[SourceKind, int] = {"live": 1, "file": 8}
 CALLS = 2
 """Under way to a recognizer at any time: one being computed, one that waits there. What is due
 meanwhile goes together in the next, so calls grow with the load and nothing waits for company."""
+
+LAST_WORD_S = 10.0  # a publisher that died is back by then; one that hangs may hang for ever
 
 
 def calls_to(recognizer: ActorHandle[Recognizer], batch_size: int) -> Batcher:
@@ -65,7 +69,20 @@ class StreamState:
     @property
     def done(self) -> bool:
         """No thread works on it any more."""
-        return self.state in ("ended", "failed", "lost")
+        return self.state in ("ended", "failed", "detached", "lost")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Work:
+    """One stream, and what is wanted of it."""
+
+    source: Source
+    recognizer: str
+    state: StreamState
+    stop: Event = field(default_factory=Event)
+    pause: Event = field(default_factory=Event)
+    detach: bool = False
+    thread: Thread | None = None
 
 
 class Camera:
@@ -78,66 +95,80 @@ class Camera:
         self._decode = decode
         self._batch_size = batch_size
         self._publisher = publisher
+        self._reporter = Reporter(publisher)
         self._calls: dict[str, Batcher] = {}
         self._connecting = Lock()
-        self._states: dict[str, StreamState] = {}
-        self._threads: dict[str, tuple[Thread, Event]] = {}
+        self._works: dict[str, _Work] = {}
 
-    def attach(self, source: Source, recognizer: str) -> None:
+    def attach(self, source: Source, recognizer: str, *, paused: bool = False) -> None:
         """Begin to work on a source, its windows scored by the recognizer of that name."""
-        state = self._states[source.stream_id] = StreamState(stream_id=source.stream_id)
-        stop = Event()
-        thread = Thread(
-            target=self._work,
-            args=(source, recognizer, state, stop),
-            name=f"stream {source.stream_id}",
-        )
-        self._threads[source.stream_id] = (thread, stop)
-        thread.start()
+        state = StreamState(stream_id=source.stream_id)
+        work = _Work(source=source, recognizer=recognizer, state=state)
+        if paused:
+            work.pause.set()
+        self._works[source.stream_id] = work
+        work.thread = Thread(target=self._work, args=(work,), name=f"stream {source.stream_id}")
+        work.thread.start()
 
     def states(self) -> list[StreamState]:
         """How each stream is doing."""
-        return list(self._states.values())
+        return [work.state for work in self._works.values()]
+
+    def pause(self, stream_id: str) -> None:
+        """Let go of a camera until it is resumed; a stream that is done stays as it is."""
+        if work := self._works.get(stream_id):
+            work.pause.set()
+
+    def resume(self, stream_id: str) -> None:
+        """Connect a camera that was paused."""
+        if work := self._works.get(stream_id):
+            work.pause.clear()
+
+    def detach(self, stream_id: str) -> None:
+        """Stop one stream for good; its state says when its last events are out."""
+        if work := self._works.get(stream_id):
+            work.detach = True
+            work.stop.set()
 
     def forget(self, stream_id: str) -> None:
         """Drop a stream that is done."""
-        thread, _ = self._threads.pop(stream_id)
-        thread.join()
-        del self._states[stream_id]
+        if work := self._works.pop(stream_id, None):
+            assert work.thread is not None
+            work.thread.join()
 
     def drain(self) -> list[StreamState]:
         """Stop all streams, see their last answers published, and say how they were left."""
-        for _, stop in self._threads.values():
-            stop.set()
-        for thread, _ in self._threads.values():
-            thread.join()
+        for work in self._works.values():
+            work.stop.set()
+        for work in self._works.values():
+            assert work.thread is not None
+            work.thread.join()
         return self.states()
 
-    def _work(
-        self,
-        source: Source,
-        recognizer_name: str,
-        state: StreamState,
-        stop: Event,
-    ) -> None:
-        def report(stream_id: str, now: str, detail: str) -> None:
-            ray.get(publisher.report.remote(stream_id, now, detail))
-            state.state, state.detail = now, detail
-
+    def _work(self, work: _Work) -> None:
+        state = work.state
         try:
-            submit = self._calls_to(recognizer_name).submit
+            submit = self._calls_to(work.recognizer).submit
             publisher = ray.get_actor(self._publisher)
             try:
-                self._pump(source, submit, publisher, state, stop, report)
-                report(source.stream_id, "ended", "")
+                self._pump(work, submit, publisher)
+                if work.detach:
+                    ray.get(publisher.forget.remote(state.stream_id))
+                self._finish(state, CameraState.DETACHED if work.detach else CameraState.ENDED)
             except SourceError as error:
                 state.error = error
-                report(source.stream_id, "failed", str(error))
+                self._finish(state, CameraState.FAILED, str(error))
         except ActionstreamError as error:  # from another actor; starting again would not help
             state.fatal, state.state = str(getattr(error, "cause", error)), "lost"
         except Exception as error:  # noqa: BLE001 - the supervisor starts the stream again
             last_line = str(error).strip().rpartition("\n")[2]
             state.lost, state.state = f"{type(error).__name__}: {last_line}", "lost"
+
+    def _finish(self, state: StreamState, now: CameraState, detail: str = "") -> None:
+        """Say how a stream ended; all before has been said then, or the publisher is gone."""
+        state.tally.enter(now.value, time.time())
+        self._reporter.report(state.stream_id, now.value, detail).wait(LAST_WORD_S)
+        state.state, state.detail = now.value, detail
 
     def _calls_to(self, recognizer: str) -> Batcher:
         """One for all streams that are pinned to it."""
@@ -148,23 +179,28 @@ class Camera:
 
     def _pump(
         self,
-        source: Source,
+        work: _Work,
         submit: Callable[[Window], Future[Scores]],
         publisher: ActorHandle[object],
-        state: StreamState,
-        stop: Event,
-        report: Report,
     ) -> None:
         """Carry answers to the publisher, one call ahead."""
+        source, state = work.source, work.state
+        digest = self._settings.seen_by(source.knobs).digest()
         ahead: ray.ObjectRef[int] | None = None
         together: list[Scores | SessionEnd] = []
+
+        def report(stream_id: str, now: str, detail: str) -> None:
+            self._reporter.report(stream_id, now, detail)
+            state.state, state.detail = now, detail
+
         with answers(
             source,
             self._settings,
             submit,
             tally=state.tally,
             threads=self._decode.threads,
-            stop=stop,
+            stop=work.stop,
+            pause=work.pause,
             report=report,
         ) as stream:
             for answer in stream:
@@ -173,9 +209,10 @@ class Camera:
                     continue
                 if ahead is not None:
                     state.tally.events += ray.get(ahead)
-                ahead = publisher.publish.remote(source.stream_id, together)
+                ahead = publisher.publish.remote(source.stream_id, digest, together)
                 together = []
             if ahead is not None:
                 state.tally.events += ray.get(ahead)
             if together:
-                state.tally.events += ray.get(publisher.publish.remote(source.stream_id, together))
+                last = publisher.publish.remote(source.stream_id, digest, together)
+                state.tally.events += ray.get(last)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from pipeline.broker import open_broker
 from pipeline.config import EventSpec, RedisConfig
@@ -43,11 +44,17 @@ class Publisher:
             self._status = StatusPost(broker.client, redis.prefix, patience=patience)
             self._stack.callback(self._status.close)
 
-    def publish(self, stream_id: str, answers: Sequence[Scores | SessionEnd]) -> int:
-        """Write what these answers mean, in order; how many events that was."""
+    def publish(
+        self, stream_id: str, settings_digest: str, answers: Sequence[Scores | SessionEnd]
+    ) -> int:
+        """Write what these answers mean, in order; how many events that was.
+
+        ``settings_digest``: of the settings as this stream has them.
+        """
         detector = self._detectors.get(stream_id)
         if detector is None:
-            detector = self._detectors[stream_id] = Detector(self._spec, self._origin)
+            origin = replace(self._origin, settings_digest=settings_digest)
+            detector = self._detectors[stream_id] = Detector(self._spec, origin)
         events = [event for answer in answers for event in detector.take(answer)]
         self._write(events)
         return len(events)
@@ -56,6 +63,12 @@ class Publisher:
         """Write a change of a source's state."""
         if self._status is not None:
             self._status.write_status(stream_id, state, detail)
+
+    def forget(self, stream_id: str) -> None:
+        """A stream is detached: end what it left open; its name may come back as another camera."""
+        detector = self._detectors.pop(stream_id, None)
+        if detector is not None:
+            self._write(detector.interrupt())
 
     def take(self) -> list[ActionEvent]:
         """Events since the last call, if they are kept."""

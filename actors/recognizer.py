@@ -7,8 +7,10 @@ takes about 1 ms of CPU whatever it carries, so it carries several windows where
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
+from actors.snapshot import RecognizerLoad
 from pipeline.config import ModelConfig, RecognizerConfig
 from pipeline.model import load_from
 from pipeline.records import Scores, Window
@@ -33,6 +35,17 @@ class Recognizer:
     def mean_batch(self) -> float:
         """Windows per batch so far."""
         return self._batcher.windows / max(1, self._batcher.batches)
+
+    def load(self) -> RecognizerLoad:
+        """What it has done, and what it has to do."""
+        batcher = self._batcher
+        return RecognizerLoad(
+            windows=batcher.windows, batches=batcher.batches, waiting=batcher.waiting
+        )
+
+    def batch_sizes(self) -> Counter[int]:
+        """Batches so far, by the number of their windows."""
+        return self._batcher.sizes.copy()
 
     def ready(self) -> str:
         """The device it runs on, once it runs."""

@@ -5,40 +5,39 @@ dead camera actor is started again with its streams: a camera begins a new sessi
 anew, and the publisher passes over what it has seen. A dead publisher takes the open events with
 it, so every stream begins anew; events that were published already come out with the same ids.
 A file whose actor dies under it ``MAX_ATTEMPTS`` times is given up: it may be what kills it.
+
+``attach``, ``detach``, ``pause``, ``resume`` and ``snapshot`` are for any thread.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, RLock
 
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
-from actors.camera import CALLS, Camera, StreamState
-from actors.cluster import NAMESPACE
+from actors.camera import Camera, StreamState
+from actors.parts import Parts, kill
 from actors.publisher import Publisher
-from actors.recognizer import Recognizer
-from pipeline.config import Config, RecognizerConfig, RedisConfig, Settings
-from pipeline.errors import ActionstreamError, SinkError, SourceError
+from actors.snapshot import PartSnapshot, StreamSnapshot
+from pipeline.config import Config, RedisConfig, Settings
+from pipeline.errors import ConfigError, SinkError, SourceError
 from pipeline.events import Origin
 from pipeline.records import ActionEvent
 from pipeline.run import Outcome, usable_cpus
 from pipeline.source import Source
+from pipeline.stream import CameraState
 from pipeline.tally import Tally
 
 POLL_S = 0.2
-START_TIMEOUT_S = 120  # a recognizer imports torch and loads its weights: 10 s on a busy machine
-SPARE_CALLS = 4  # to a recognizer, beside those that every camera actor may have under way
 ANSWER_TIMEOUT_S = 30  # a camera's state is a copy of counters; longer means that it hangs
 MAX_ATTEMPTS = 3
-ARCHIVE_BATCH_TIMEOUT_MS = 10.0  # a batch of 4 takes the CPU 0.6 of four windows one by one
 MANY_FILES = 4  # fewer don't fill a batch, and would wait for nothing
 FILES_PER_CAMERA = 2  # one decodes while the other waits for its windows; larger batches, too
 
@@ -50,6 +49,9 @@ class _Job:
     source: Source
     recognizer: str
     attempts: int = 0
+    paused: bool = False
+    detached: bool = False
+    """It should not run any more, but may not be out yet."""
 
 
 class Supervisor:
@@ -67,33 +69,40 @@ class Supervisor:
         *,
         redis: RedisConfig | None,
         keep_events: bool = False,
+        stays: bool = False,
         name: str = "default",
     ) -> None:
-        """Events go to ``redis``, and with ``keep_events`` they wait for ``take_events``."""
+        """Events go to ``redis``, and with ``keep_events`` they wait for ``take_events``.
+
+        With ``stays`` it goes on without a stream, since cameras may be attached.
+        """
         self._keep_events = keep_events
-        self._config = config
-        self._settings = settings
+        self._stays = stays
         self._origin = origin
         self._redis = redis
-        self._name = name
-        self._live = any(source.kind == "live" for source in sources)
-        self._cameras_wanted = max(1, min(len(sources), usable_cpus()))
+        self._live = stays or any(source.kind == "live" for source in sources)
+        cameras = min(len(sources), usable_cpus())
+        self._cameras_wanted = cameras if stays else max(1, cameras)
+        self._parts = Parts(
+            name, config, settings, callers=usable_cpus() if stays else self._cameras_wanted
+        )
+        self.name_of = self._parts.name_of
         self._files_per_camera = FILES_PER_CAMERA
-        self._recognizers = [
-            self.name_of(f"recognizer-{n}") for n in range(config.recognizer.count)
-        ]
+        if self._live and cameras:  # cameras all run at once
+            self._files_per_camera = -(-len(sources) // cameras)
+        recognizers = self._parts.recognizers
         self._waiting = deque(
-            _Job(source=source, recognizer=self._recognizers[n % len(self._recognizers)])
+            _Job(source=source, recognizer=recognizers[n % len(recognizers)])
             for n, source in enumerate(sources)
         )
-        if self._live:  # cameras all run at once
-            self._files_per_camera = -(-len(sources) // self._cameras_wanted)
         self._at_once = min(len(sources), self._cameras_wanted * self._files_per_camera)
         """Streams that run side by side."""
+        self._lock = RLock()
         self._cameras: dict[str, ActorHandle[Camera]] = {}
         self._running: dict[str, dict[str, _Job]] = {}
         self._publisher: ActorHandle[Publisher] | None = None
         self._states: dict[str, StreamState] = {}
+        self._kinds = {source.stream_id: source.kind for source in sources}
         self._untaken: list[_Job] = []
         """Streams that have ended, but whose last events nobody has taken yet."""
         self.restarts = 0
@@ -109,7 +118,25 @@ class Supervisor:
     @property
     def tallies(self) -> dict[str, Tally]:
         """Latest known counts of every stream, by its name."""
-        return {name: state.tally for name, state in self._states.items()}
+        return {name: state.tally for name, state in self.states.items()}
+
+    def snapshot(self) -> list[StreamSnapshot]:
+        """How every stream is doing, as of the last look; waits for nothing."""
+        return [
+            StreamSnapshot(
+                stream_id=name,
+                kind=self._kinds.get(name, "live"),
+                state=state.state,
+                since_s=state.tally.since_s,
+                detail=state.detail,
+                tally=state.tally,
+            )
+            for name, state in self.states.items()
+        ]
+
+    def parts(self) -> list[PartSnapshot]:
+        """Every actor's process, and what recognizers have to do; takes up to a second."""
+        return self._parts.snapshot(list(self._cameras))
 
     def start(self) -> None:
         """Start every actor and wait until the recognizers are ready.
@@ -117,19 +144,13 @@ class Supervisor:
         Raises:
             ActionstreamError: an actor can't do its work with this config.
         """
-        for name in self._recognizers:
-            self._start_recognizer(name)
+        for name in self._parts.recognizers:
+            many_files = not self._live and self._at_once >= MANY_FILES
+            self._parts.start_recognizer(name, wait_for_company=many_files)
         self._start_publisher()
         for n in range(self._cameras_wanted):
             self._start_camera(self.name_of(f"camera-{n}"))
-        for name in self._recognizers:
-            recognizer = ray.get_actor(name, namespace=NAMESPACE)
-            try:
-                ray.get(recognizer.ready.remote(), timeout=START_TIMEOUT_S)
-            except (RayActorError, GetTimeoutError) as error:
-                raise ActionstreamError(
-                    f"the recognizer did not start: {_last_line(error)}"
-                ) from None
+        self._parts.await_recognizers()
 
     def run(self, stop: Event, look: Callable[[], None] = lambda: None) -> list[Outcome]:
         """Work until every source has ended, or ``stop`` is set; then drain.
@@ -139,7 +160,7 @@ class Supervisor:
         Raises:
             SinkError: events can't be written.
         """
-        while self.busy and not stop.wait(POLL_S):
+        while (self.busy or self._stays) and not stop.wait(POLL_S):
             self.step()
             look()
         if stop.is_set():
@@ -159,9 +180,58 @@ class Supervisor:
 
     def step(self) -> None:
         """Look at every actor once, and do what is due."""
-        for camera in list(self._cameras):
-            self._assign(camera)
-            self._look_at(camera)
+        with self._lock:
+            for camera in list(self._cameras):
+                self._assign(camera)
+                self._look_at(camera)
+
+    def attach(self, source: Source, *, paused: bool = False) -> None:
+        """One more stream, beside those that run.
+
+        Raises:
+            ConfigError: there is one of that name.
+        """
+        with self._lock:
+            if source.stream_id in self._jobs():
+                raise ConfigError(
+                    f"a camera named {source.stream_id!r} runs already, and their events would "
+                    "mix; choose another name, or detach it first"
+                )
+            job = _Job(source=source, recognizer=self._least_busy(), paused=paused)
+            self._waiting.append(job)
+            self._kinds[source.stream_id] = source.kind
+            self._states[source.stream_id] = StreamState(stream_id=source.stream_id)
+            self._make_room()
+
+    def detach(self, stream_id: str) -> None:
+        """Stop a stream and end its events; it is gone once ``has`` says so."""
+        with self._lock:
+            camera, job = self._find(stream_id)
+            if job is None:
+                self._gone(stream_id)
+                return
+            job.detached = True
+            if camera is not None:
+                self._cameras[camera].detach.remote(stream_id)
+            else:
+                self._waiting.remove(job)
+                self._gone(stream_id)
+
+    def has(self, stream_id: str) -> bool:
+        """Does a stream of that name run, or wait to?"""
+        with self._lock:
+            return stream_id in self._jobs()
+
+    def pause(self, stream_id: str, paused: bool = True) -> None:
+        """Let go of a camera, or with ``paused=False`` connect it again."""
+        with self._lock:
+            camera, job = self._find(stream_id)
+            if job is None:
+                return
+            job.paused = paused
+            if camera is not None:
+                actor = self._cameras[camera]
+                (actor.pause if paused else actor.resume).remote(stream_id)
 
     @property
     def busy(self) -> bool:
@@ -181,30 +251,33 @@ class Supervisor:
 
     def drain(self) -> None:
         """Stop every stream, end its open events, and give every stream its outcome."""
-        draining = [(name, camera.drain.remote()) for name, camera in self._cameras.items()]
-        for name, states in draining:
-            with suppress(RayActorError):
-                self._note(name, ray.get(states))
-        if self._publisher is not None:
-            with suppress(RayActorError):
-                ray.get(self._publisher.end_open.remote())
-        left = [*self._waiting, *(job for jobs in self._running.values() for job in jobs.values())]
-        for job in left:
-            stream_id = job.source.stream_id
-            state = self._states.get(stream_id, StreamState(stream_id=stream_id))
-            self.outcomes.append(Outcome(stream_id=stream_id, tally=state.tally))
-        self._waiting.clear()
-        for jobs in self._running.values():
-            jobs.clear()
+        with self._lock:
+            draining = [(name, camera.drain.remote()) for name, camera in self._cameras.items()]
+            for name, states in draining:
+                with suppress(RayActorError):
+                    self._note(name, ray.get(states))
+            if self._publisher is not None:
+                with suppress(RayActorError):
+                    ray.get(self._publisher.end_open.remote())
+            left = [
+                *self._waiting,
+                *(job for jobs in self._running.values() for job in jobs.values()),
+            ]
+            for job in left:
+                stream_id = job.source.stream_id
+                state = self._states.get(stream_id, StreamState(stream_id=stream_id))
+                self.outcomes.append(Outcome(stream_id=stream_id, tally=state.tally))
+            self._waiting.clear()
+            for jobs in self._running.values():
+                jobs.clear()
 
     def stop(self) -> None:
         """End every actor: they are detached, so nobody else would."""
         if self._publisher is not None:
             with suppress(RayError):
                 ray.get(self._publisher.close.remote(), timeout=ANSWER_TIMEOUT_S)
-        names = [*self._cameras, *self._recognizers, self.name_of("publisher")]
-        for name in names:
-            _kill(name)
+        for name in [*self._cameras, *self._parts.recognizers, self.name_of("publisher")]:
+            kill(name)
 
     def __enter__(self) -> Supervisor:
         try:
@@ -217,56 +290,39 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def name_of(self, part: str) -> str:
-        """Ray's name for an actor: ``camera-0``, ``recognizer-0``, ``publisher``."""
-        return f"{self._name}/{part}"
-
-    def _start_recognizer(self, name: str) -> None:
-        _kill(name)
-        gpus = ray.cluster_resources().get("GPU", 0)
-        wants_gpu = self._config.model.device != "cpu" and gpus >= 1
-        ray.remote(Recognizer).options(
-            name=name,
-            namespace=NAMESPACE,
-            lifetime="detached",
-            num_cpus=0,
-            num_gpus=1 / math.ceil(len(self._recognizers) / gpus) if wants_gpu else 0,
-            max_restarts=-1,
-            max_task_retries=-1,
-            max_concurrency=CALLS * self._cameras_wanted + SPARE_CALLS,
-        ).remote(self._config.model, self._batching())
-
-    def _batching(self) -> RecognizerConfig:
-        config = self._config.recognizer
-        changes: dict[str, object] = {}
-        if config.batch_timeout_ms is None and not self._live and self._at_once >= MANY_FILES:
-            changes["batch_timeout_ms"] = ARCHIVE_BATCH_TIMEOUT_MS
-        if config.workers is None and config.count > 1:
-            changes["workers"] = max(1, usable_cpus() // (config.count * config.threads))
-        return config.model_copy(update=changes)
-
     def _start_publisher(self) -> None:
-        name = self.name_of("publisher")
-        _kill(name)
-        self._publisher = (
-            ray.remote(Publisher)
-            .options(name=name, namespace=NAMESPACE, lifetime="detached", num_cpus=0)
-            .remote(self._settings.events, self._origin, self._redis, keep=self._keep_events)
+        self._publisher = self._parts.start_publisher(
+            self._origin, self._redis, keep=self._keep_events
         )
 
     def _start_camera(self, name: str) -> None:
-        _kill(name)
-        self._cameras[name] = (
-            ray.remote(Camera)
-            .options(name=name, namespace=NAMESPACE, lifetime="detached", num_cpus=0)
-            .remote(
-                self._settings,
-                self._config.decode,
-                self._config.recognizer.batch_size,
-                self.name_of("publisher"),
-            )
-        )
+        self._cameras[name] = self._parts.start_camera(name)
         self._running[name] = {}
+
+    def _jobs(self) -> dict[str, _Job]:
+        """All that should run or hasn't ended, by name."""
+        jobs = {job.source.stream_id: job for job in self._waiting}
+        for running in self._running.values():
+            jobs |= running
+        return jobs
+
+    def _find(self, stream_id: str) -> tuple[str | None, _Job | None]:
+        """A stream's job, and the camera actor that has it."""
+        for camera, running in self._running.items():
+            if stream_id in running:
+                return camera, running[stream_id]
+        return None, self._jobs().get(stream_id)
+
+    def _least_busy(self) -> str:
+        taken = [job.recognizer for job in self._jobs().values()]
+        return min(self._parts.recognizers, key=taken.count)
+
+    def _make_room(self) -> None:
+        """Camera actors for all that should run at once: one per core at most."""
+        streams = len(self._jobs())
+        while len(self._cameras) < min(streams, usable_cpus()):
+            self._start_camera(self.name_of(f"camera-{len(self._cameras)}"))
+        self._files_per_camera = -(-streams // len(self._cameras))
 
     def _assign(self, camera: str) -> None:
         """Give a camera actor as many streams as it should have."""
@@ -275,7 +331,8 @@ class Supervisor:
             job = self._waiting.popleft()
             job.attempts += 1
             running[job.source.stream_id] = job
-            self._cameras[camera].attach.remote(job.source, job.recognizer)
+            attach = self._cameras[camera].attach
+            attach.remote(job.source, job.recognizer, paused=job.paused)
 
     def _look_at(self, camera: str) -> None:
         try:
@@ -288,14 +345,15 @@ class Supervisor:
     def _note(self, camera: str, states: Sequence[StreamState]) -> None:
         """Take in what a camera says of its streams, and what has to be done about it."""
         for state in states:
+            job = self._running[camera].get(state.stream_id)
+            if job is None:
+                continue
             self._states[state.stream_id] = state
             if state.fatal:
                 raise SinkError(state.fatal)
             if not state.done:
                 continue
-            job = self._running[camera].pop(state.stream_id, None)
-            if job is None:
-                continue
+            del self._running[camera][state.stream_id]
             self._cameras[camera].forget.remote(state.stream_id)
             if state.lost is None:
                 self._outcome(state, job)
@@ -304,14 +362,29 @@ class Supervisor:
                 self._again(job, state.lost)
 
     def _outcome(self, state: StreamState, job: _Job) -> None:
+        if job.detached:  # whoever comes and goes all day has one outcome
+            self.outcomes = [o for o in self.outcomes if o.stream_id != state.stream_id]
+            self._states.pop(state.stream_id, None)
+            self._kinds.pop(state.stream_id, None)
         outcome = Outcome(stream_id=state.stream_id, tally=state.tally, error=state.error)
         self.outcomes.append(outcome)
         if self._keep_events:
             self._untaken.append(job)
 
+    def _gone(self, stream_id: str) -> None:
+        """Say for a stream that no camera actor has that it is detached."""
+        self._states.pop(stream_id, None)
+        self._kinds.pop(stream_id, None)
+        if self._publisher is not None:
+            self._publisher.forget.remote(stream_id)
+            self._publisher.report.remote(stream_id, CameraState.DETACHED.value, "")
+
     def _again(self, job: _Job, why: str) -> None:
         """Put a stream back in the queue, unless it has had its chances."""
         stream_id = job.source.stream_id
+        if job.detached:
+            self._gone(stream_id)
+            return
         if job.source.kind == "live" or job.attempts < MAX_ATTEMPTS:
             self._waiting.append(job)
             return
@@ -340,17 +413,3 @@ class Supervisor:
             self.outcomes = [o for o in self.outcomes if o.stream_id not in again]
             self._waiting.extend(self._untaken)
             self._untaken.clear()
-
-
-def _kill(name: str) -> None:
-    """End an actor by name, if there is one: ours, or one that a dead supervisor left."""
-    with suppress(ValueError):
-        ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=True)
-        deadline_s = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline_s:  # until the name is free
-            ray.get_actor(name, namespace=NAMESPACE)
-            time.sleep(0.01)
-
-
-def _last_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

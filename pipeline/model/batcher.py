@@ -7,7 +7,7 @@ Each worker takes what is waiting, up to ``batch_size`` windows of one shape, an
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -45,6 +45,8 @@ class Batcher:
         self._queue: deque[_Waiting] = deque()
         self._changed = Condition()
         self._closed = False
+        self.sizes: Counter[int] = Counter()
+        """Batches by the number of their windows."""
         self.batches = 0
         self.windows = 0
         self._workers = [
@@ -52,6 +54,11 @@ class Batcher:
         ]
         for worker in self._workers:
             worker.start()
+
+    @property
+    def waiting(self) -> int:
+        """Windows that no batch has taken yet."""
+        return len(self._queue)
 
     def submit(self, window: Window) -> Future[Scores]:
         """Scores to come.
@@ -123,6 +130,7 @@ class Batcher:
         batch = [entry for entry in self._queue if entry.shape == shape][: self._batch_size]
         for entry in batch:
             self._queue.remove(entry)
+        self.sizes[len(batch)] += 1
         self.batches += 1
         self.windows += len(batch)
         return batch

@@ -1,0 +1,167 @@
+"""The actors of one deployment: how each is started, found by its name, and ended."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError, RayActorError, RayError
+
+from actors.camera import CALLS, Camera
+from actors.cluster import NAMESPACE
+from actors.publisher import Publisher
+from actors.recognizer import Recognizer
+from actors.snapshot import PartSnapshot, RecognizerLoad, Role
+from pipeline.config import Config, RecognizerConfig, RedisConfig, Settings
+from pipeline.errors import ActionstreamError
+from pipeline.events import Origin
+from pipeline.run import usable_cpus
+
+START_TIMEOUT_S = 120  # a recognizer imports torch and loads its weights: 10 s on a busy machine
+SPARE_CALLS = 4  # to a recognizer, beside those that every camera actor may have under way
+ARCHIVE_BATCH_TIMEOUT_MS = 10.0  # a batch of 4 takes the CPU 0.6 of four windows one by one
+LOOK_TIMEOUT_S = 1.0  # for whoever shows how parts do: one that is busy is shown without its pid
+
+T = TypeVar("T")
+
+
+class Parts:
+    """Starts actors, all of them detached and named ``<deployment>/<part>``."""
+
+    def __init__(self, name: str, config: Config, settings: Settings, *, callers: int) -> None:
+        """``callers``: the most camera actors that there will be."""
+        self._name = name
+        self._config = config
+        self._settings = settings
+        self._callers = callers
+        self.recognizers = [self.name_of(f"recognizer-{n}") for n in range(config.recognizer.count)]
+
+    def name_of(self, part: str) -> str:
+        """Ray's name for an actor: ``camera-0``, ``recognizer-0``, ``publisher``."""
+        return f"{self._name}/{part}"
+
+    def start_recognizer(self, name: str, *, wait_for_company: bool) -> None:
+        """One that Ray itself starts again when it dies."""
+        kill(name)
+        gpus = ray.cluster_resources().get("GPU", 0)
+        wants_gpu = self._config.model.device != "cpu" and gpus >= 1
+        ray.remote(Recognizer).options(
+            name=name,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            num_cpus=0,
+            num_gpus=1 / math.ceil(len(self.recognizers) / gpus) if wants_gpu else 0,
+            max_restarts=-1,
+            max_task_retries=-1,
+            max_concurrency=CALLS * self._callers + SPARE_CALLS,
+        ).remote(self._config.model, self._batching(wait_for_company))
+
+    def await_recognizers(self) -> None:
+        """Return when each has its weights.
+
+        Raises:
+            ActionstreamError: one can't do its work with this config.
+        """
+        for name in self.recognizers:
+            recognizer = ray.get_actor(name, namespace=NAMESPACE)
+            try:
+                ray.get(recognizer.ready.remote(), timeout=START_TIMEOUT_S)
+            except (RayActorError, GetTimeoutError) as error:
+                raise ActionstreamError(
+                    f"the recognizer did not start: {_last_line(error)}"
+                ) from None
+
+    def start_publisher(
+        self, origin: Origin, redis: RedisConfig | None, *, keep: bool
+    ) -> ActorHandle[Publisher]:
+        """The one publisher."""
+        name = self.name_of("publisher")
+        kill(name)
+        return (
+            ray.remote(Publisher)
+            .options(name=name, namespace=NAMESPACE, lifetime="detached", num_cpus=0)
+            .remote(self._settings.events, origin, redis, keep=keep)
+        )
+
+    def start_camera(self, name: str) -> ActorHandle[Camera]:
+        """One camera actor, without a stream yet."""
+        kill(name)
+        return (
+            ray.remote(Camera)
+            .options(name=name, namespace=NAMESPACE, lifetime="detached", num_cpus=0)
+            .remote(
+                self._settings,
+                self._config.decode,
+                self._config.recognizer.batch_size,
+                self.name_of("publisher"),
+            )
+        )
+
+    def snapshot(self, cameras: Sequence[str]) -> list[PartSnapshot]:
+        """Every process, asked side by side."""
+        named: list[tuple[str, Role]] = [(name, "camera") for name in cameras]
+        named += [(name, "recognizer") for name in self.recognizers]
+        named += [(self.name_of("publisher"), "publisher")]
+        asked = [(name, role, *_ask(name, role)) for name, role in named]
+        refs = [ref for _, _, *refs in asked for ref in refs if ref is not None]
+        ray.wait(refs, num_returns=len(refs), timeout=LOOK_TIMEOUT_S)
+        return [
+            PartSnapshot(
+                name=name, role=role, pid=_answer(pid, int), load=_answer(load, RecognizerLoad)
+            )
+            for name, role, pid, load in asked
+        ]
+
+    def _batching(self, wait_for_company: bool) -> RecognizerConfig:
+        config = self._config.recognizer
+        changes: dict[str, object] = {}
+        if config.batch_timeout_ms is None and wait_for_company:
+            changes["batch_timeout_ms"] = ARCHIVE_BATCH_TIMEOUT_MS
+        if config.workers is None and config.count > 1:
+            changes["workers"] = max(1, usable_cpus() // (config.count * config.threads))
+        return config.model_copy(update=changes)
+
+
+def _pid(_: object) -> int:
+    return os.getpid()
+
+
+def _ask(
+    name: str, role: Role
+) -> tuple[ray.ObjectRef[int] | None, ray.ObjectRef[RecognizerLoad] | None]:
+    try:
+        actor = ray.get_actor(name, namespace=NAMESPACE)
+    except ValueError:
+        return None, None
+    pid = actor.__ray_call__.remote(_pid)
+    return pid, actor.load.remote() if role == "recognizer" else None
+
+
+def _answer(ref: ray.ObjectRef[T] | None, kind: type[T]) -> T | None:
+    if ref is None:
+        return None
+    try:
+        answer = ray.get(ref, timeout=0)
+    except (RayError, GetTimeoutError):
+        return None
+    return answer if isinstance(answer, kind) else None
+
+
+def kill(name: str) -> None:
+    """End an actor by name, if there is one: ours, or one that a dead supervisor left."""
+    with suppress(ValueError):
+        ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=True)
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline_s:  # until the name is free
+            ray.get_actor(name, namespace=NAMESPACE)
+            time.sleep(0.01)
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
