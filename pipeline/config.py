@@ -233,6 +233,15 @@ class RedisConfig(Frozen):
     """And how many bytes of them; the file takes about 1.3 times as much."""
 
 
+class HealthConfig(Frozen):
+    """Where health and metrics are served, over HTTP without a password."""
+
+    host: str = "127.0.0.1"
+    """An address of this machine; anything but loopback lets others read the names of streams."""
+    port: int | None = Field(default=9464, ge=0, le=65535)
+    """0 or null: nowhere."""
+
+
 class Config(Frozen):
     """The whole file."""
 
@@ -242,6 +251,7 @@ class Config(Frozen):
     recognizer: RecognizerConfig = RecognizerConfig()
     decode: DecodeConfig = DecodeConfig()
     redis: RedisConfig = RedisConfig()
+    health: HealthConfig = HealthConfig()
     camera_defaults: CameraKnobs = CameraKnobs()
     """What every camera begins with, and may say otherwise."""
     cameras: tuple[CameraConfig, ...] = ()

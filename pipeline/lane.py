@@ -10,10 +10,11 @@ and counted. So a slow network costs windows, never latency.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Condition
 
 from pipeline.records import Scores, SessionEnd, Window
@@ -25,6 +26,8 @@ UNANSWERED = 2  # one being computed, one that waits: the network never idles fo
 @dataclass(slots=True, eq=False)
 class _Entry:
     item: Window | SessionEnd
+    pushed_s: float
+    """Unix seconds at which it was handed on."""
     answer: Future[Scores] | None = None
 
 
@@ -32,9 +35,15 @@ class Lane:
     """Bounded, ordered way of one stream through whatever computes scores."""
 
     def __init__(
-        self, submit: Callable[[Window], Future[Scores]], *, live: bool, tally: Tally
+        self,
+        submit: Callable[[Window], Future[Scores]],
+        *,
+        live: bool,
+        tally: Tally,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._submit = submit
+        self._now = now
         self._live = live
         self._tally = tally
         self._line: deque[_Entry] = deque()
@@ -52,7 +61,7 @@ class Lane:
                 self._push_live(item)
             else:
                 self._changed.wait_for(lambda: self._abandoned or self._waiting() < UNANSWERED)
-                self._line.append(_Entry(item))
+                self._append(item)
             self._send_due()
             self._changed.notify_all()
             return not self._abandoned
@@ -95,8 +104,18 @@ class Lane:
         except (Exception, CancelledError):
             self._tally.windows_dropped["failed"] += 1
             raise
+        answered_s = self._now()
+        latency = self._tally.latency
+        latency.queue.observe(answered_s - entry.pushed_s - scores.inference_s)
+        latency.inference.observe(scores.inference_s)
         self._tally.scored += 1
-        return scores
+        return replace(scores, answered_s=answered_s)
+
+    def _append(self, item: Window | SessionEnd) -> None:
+        now_s = self._now()
+        if isinstance(item, Window):
+            self._tally.latency.window.observe(now_s - item.span.arrived_s)
+        self._line.append(_Entry(item, now_s))
 
     def _can_step(self) -> bool:
         if not self._line:
@@ -110,14 +129,14 @@ class Lane:
     def _push_end(self, end: SessionEnd) -> None:
         if self._line and isinstance(self._line[-1].item, SessionEnd):
             return  # a session without a window: nobody has to hear that it ended
-        self._line.append(_Entry(end))
+        self._append(end)
 
     def _push_live(self, window: Window) -> None:
         for n, entry in enumerate(self._line):
             if isinstance(entry.item, Window) and entry.answer is None:
                 self._drop(n)
                 break
-        self._line.append(_Entry(window))
+        self._append(window)
 
     def _drop(self, n: int) -> None:
         """A due window; with the last of a session goes its end, or ends would pile up."""

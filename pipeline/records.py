@@ -159,6 +159,10 @@ class Scores:
     span: WindowSpan
     scores_K: NDArray[np.float32]
     """Per class, in [0, 1]; they sum to 1 unless the weights are multi-label."""
+    inference_s: float = 0.0
+    """How long the network worked on the batch that held the window."""
+    answered_s: float | None = None
+    """Unix seconds at which its stream read them."""
 
 
 class EventType(StrEnum):

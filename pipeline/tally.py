@@ -11,6 +11,8 @@ Each count is written by one thread only, so none needs a lock.
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 
+from pipeline.latency import WindowLatency
+
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
@@ -67,6 +69,11 @@ class Tally:
     """How long the file is by its header; 0 where it doesn't say."""
     position_ns: int = 0
     """Presentation time of the latest picture, from the first one of its session or file."""
+
+    ring_bytes: int = 0
+    """Bytes of pixels in the ring of its latest connection."""
+    latency: WindowLatency = field(default_factory=WindowLatency, compare=False)
+    """How long its windows took."""
 
     def enter(self, state: str, at_s: float) -> None:
         """Count a change of state, at a time in Unix seconds."""

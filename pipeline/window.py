@@ -60,6 +60,7 @@ class Windower:
         half = size_px // 2
         self._high_THWC = np.zeros((spec.frames, size_px, size_px, 3), np.uint8)
         self._low_THWC = np.zeros((spec.frames, half, half, 3), np.uint8)
+        tally.ring_bytes = self.nbytes
         self._forget()
 
     @property

@@ -1,6 +1,7 @@
 """A network with its spec, on a device: windows in, scores out."""
 
 import copy
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,14 +52,16 @@ class Recognizer:
                 f"{self.spec.name} takes {self.spec.architecture.in_channels} channels per frame, "
                 "and pictures have 3"
             )
+        began_s = time.monotonic()
         with torch.inference_mode():
             logits_NK = self._network().forward_pairs(*self.inputs(windows)).float()
             if self.spec.score == "softmax":
                 scores_NK = logits_NK.softmax(dim=1).cpu().numpy()
             else:
                 scores_NK = logits_NK.sigmoid().cpu().numpy()
+        inference_s = time.monotonic() - began_s
         return [
-            Scores(span=window.span, scores_K=read_only(scores_K.copy()))
+            Scores(span=window.span, scores_K=read_only(scores_K.copy()), inference_s=inference_s)
             for window, scores_K in zip(windows, scores_NK, strict=True)
         ]
 

@@ -33,6 +33,8 @@ class Backlog:
         self._now = now
         self._line: deque[tuple[float, Packet[VideoStream]]] = deque()
         self._bytes = 0
+        self.taken_s = 0.0
+        """Monotonic seconds at which the packet that was taken last had come."""
         self._changed = Condition()
         self._starved = False
         """What comes before the next key frame can't be decoded: packets before it are gone."""
@@ -83,7 +85,7 @@ class Backlog:
         with self._changed:
             self._changed.wait_for(lambda: self._line or self._ended, timeout_s)
             if self._line:
-                _, packet = self._line.popleft()
+                self.taken_s, packet = self._line.popleft()
                 self._bytes -= packet.size
                 return packet
             if self._error is not None:

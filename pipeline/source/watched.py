@@ -165,6 +165,8 @@ class WatchedFeed:
             clock.judge(time.monotonic(), came=packet is not None)
             if packet is not None:
                 yield packet
+                if tally.pictures > pictures:
+                    tally.latency.decode.observe(time.monotonic() - self._backlog.taken_s)
 
     def close(self) -> None:
         """Let the thread go, which closes the connection; don't wait for it for long."""
