@@ -105,8 +105,6 @@ class TrainConfig(_Frozen):
     """Per step; the averaged weights are evaluated and saved. 0: those of the last step are."""
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     channels_last: bool = True
-    compile: bool = False
-    """Two minutes once, and 10 to 20 % faster steps on a CPU."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     validate_every_clips: int | None = Field(default=None, ge=1)
     """By default ten times in a run."""
