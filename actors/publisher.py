@@ -6,6 +6,7 @@ is followed by one that sends what waits and ends what was open. Redis may be aw
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,6 +14,7 @@ from dataclasses import replace
 from pipeline.broker import open_broker
 from pipeline.config import EventSpec, RedisConfig
 from pipeline.events import Detector, Origin
+from pipeline.latency import PublishLatency
 from pipeline.records import ActionEvent, Scores, SessionEnd
 from pipeline.sink import Outbox, OutboxState, Patience, StatusPost, open_outbox
 
@@ -32,6 +34,7 @@ class Publisher:
         self._spec = spec
         self._origin = origin
         self._detectors: dict[str, Detector] = {}
+        self._latency: dict[str, PublishLatency] = {}
         self._keep = keep
         self._kept: list[ActionEvent] = []
         self._outbox: Outbox | None = None
@@ -57,6 +60,7 @@ class Publisher:
             detector = self._detectors[stream_id] = Detector(self._spec, origin)
         events = [event for answer in answers for event in detector.take(answer)]
         self._write(events)
+        self._latency.setdefault(stream_id, PublishLatency()).took(answers, time.time())
         return len(events)
 
     def report(self, stream_id: str, state: str, detail: str) -> None:
@@ -66,6 +70,7 @@ class Publisher:
 
     def forget(self, stream_id: str) -> None:
         """A stream is detached: end what it left open; its name may come back as another camera."""
+        self._latency.pop(stream_id, None)
         detector = self._detectors.pop(stream_id, None)
         if detector is not None:
             self._write(detector.interrupt())
@@ -79,6 +84,10 @@ class Publisher:
         """End what is open on streams that did not say that they ended."""
         detectors = self._detectors.values()
         self._write([event for detector in detectors for event in detector.interrupt()])
+
+    def latency(self) -> dict[str, PublishLatency]:
+        """How long publishing took, by stream."""
+        return self._latency
 
     def outbox(self) -> OutboxState | None:
         """How the way to Redis is doing; None where there is none."""

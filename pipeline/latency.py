@@ -13,8 +13,10 @@ Cost: a bisection per observation, less than a microsecond.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+
+from pipeline.records import Scores, SessionEnd
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper ends of the buckets, inclusive; one more has no end. From a small network's forward pass
@@ -67,3 +69,10 @@ class PublishLatency:
 
     publish: Histogram = field(default_factory=Histogram)
     end_to_end: Histogram = field(default_factory=Histogram)
+
+    def took(self, answers: Iterable[Scores | SessionEnd], now_s: float) -> None:
+        """Count what was published just now, in Unix seconds."""
+        for answer in answers:
+            if isinstance(answer, Scores) and answer.answered_s is not None:
+                self.publish.observe(now_s - answer.answered_s)
+                self.end_to_end.observe(now_s - answer.span.arrived_s)

@@ -1,0 +1,250 @@
+"""Health and metrics of a deployment, over HTTP; on loopback unless told otherwise.
+
+    /healthz   200 while the supervisor's loop turns: what else would start it again
+    /readyz    200 while windows are scored and events are kept; else 503 and the reasons, as JSON
+    /metrics   what Prometheus reads, counted elsewhere and looked at now
+
+``/healthz`` asks nobody. The others ask every actor, one caller at a time, and their answer serves
+all who ask within a second. A port that is taken costs the metrics, not the cameras: it is said in
+one line, and the deployment goes on.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from socketserver import TCPServer
+from threading import BoundedSemaphore, Lock, Thread
+from typing import cast
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from actors.metrics import families
+from actors.seen import Observed, Part, Seen, look
+from pipeline.config import HealthConfig
+from pipeline.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+ALIVE_S = 120.0  # recognizers may take so long to start; a step waits 30 s for a camera that hangs
+SEEN_S = 1.0  # a look is shared by all who ask within this time
+CLIENTS = 16  # at once; beyond, connections are closed: a page is never what fills the memory
+CLIENT_TIMEOUT_S = 10.0
+POLL_S = 0.1  # how long the end of the server takes
+
+Page = tuple[int, str, bytes]
+"""Status, content type, body."""
+
+
+class Health:
+    """What the pages say."""
+
+    def __init__(
+        self, *, alive_s: float = ALIVE_S, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._alive_s = alive_s
+        self._now = now
+        self._turned_s = now()
+        self._deployment: Observed | None = None
+        self._looking = Lock()
+        self._seen = Seen()
+        self._seen_s = float("-inf")
+
+    def watch(self, deployment: Observed) -> None:
+        """It has started."""
+        self._deployment = deployment
+        self.turn()
+
+    def turn(self) -> None:
+        """The supervisor's loop has turned once more."""
+        self._turned_s = self._now()
+
+    def healthz(self) -> Page:
+        """Does the loop turn?"""
+        silent_s = self._now() - self._turned_s
+        alive = silent_s <= self._alive_s
+        return _json(200 if alive else 503, {"alive": alive, "turned_s_ago": round(silent_s, 3)})
+
+    def readyz(self) -> Page:
+        """Does the deployment do its work?"""
+        seen = self._look()
+        reasons = list(_unready(seen.parts)) if self._deployment else ["it is starting"]
+        states = Counter(stream.state for stream in seen.streams)
+        body = {"ready": not reasons, "reasons": reasons, "streams": dict(states)}
+        return _json(503 if reasons else 200, body)
+
+    def metrics(self, accept: str) -> Page:
+        """The format is the one that the client would rather have."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Once(families(self._look())))
+        encode, content_type = choose_encoder(accept)
+        return 200, content_type, encode(registry)
+
+    def _look(self) -> Seen:
+        with self._looking:
+            if self._deployment and self._now() - self._seen_s > SEEN_S:
+                self._seen = look(self._deployment)
+                self._seen_s = self._now()
+            return self._seen
+
+
+def _unready(parts: Iterable[Part]) -> Iterator[str]:
+    """Why windows aren't scored, or events aren't kept. A camera that is down is no reason."""
+    for part in parts:
+        if part.role == "camera":
+            continue
+        if part.answer is None:
+            yield f"{part.role} {part.name}: no answer; it may be starting again"
+            continue
+        outbox = part.answer.outbox
+        if outbox is not None and outbox.trouble and outbox.delivery.flow != "flowing":
+            yield (
+                f"events are kept in memory alone: the disk takes none ({outbox.trouble}), "
+                f"nor does Redis ({outbox.delivery.reason})"
+            )
+
+
+class _Once(Collector):
+    def __init__(self, metrics: Iterator[Metric]) -> None:
+        self._metrics = list(metrics)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+class HealthServer(ThreadingHTTPServer):
+    """Serves the pages; bound when it is made."""
+
+    daemon_threads = True
+
+    def __init__(self, health: Health, host: str, port: int) -> None:
+        self.health = health
+        self._room = BoundedSemaphore(CLIENTS)
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        super().__init__((host, port), _Handler)
+
+    def server_bind(self) -> None:
+        """Without the look-up of a name that HTTPServer does, which may take seconds."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.socket.getsockname()[:2]
+
+    def process_request(self, request: object, client_address: object) -> None:
+        """A thread per client, up to a number."""
+        if self._room.acquire(blocking=False):
+            super().process_request(cast(socket.socket, request), client_address)
+        else:
+            self.shutdown_request(cast(socket.socket, request))
+
+    def process_request_thread(self, request: object, client_address: object) -> None:
+        """The thread of a client."""
+        try:
+            super().process_request_thread(cast(socket.socket, request), client_address)
+        finally:
+            self._room.release()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away: no traceback."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = CLIENT_TIMEOUT_S
+    server_version = "actionstream"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        status, content_type, body = self._page()
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+        """Scrapes are no news."""
+
+    def _page(self) -> Page:
+        health = cast(HealthServer, self.server).health
+        path = self.path.partition("?")[0]
+        try:
+            if path == "/healthz":
+                return health.healthz()
+            if path == "/readyz":
+                return health.readyz()
+            if path == "/metrics":
+                return health.metrics(self.headers.get("Accept", ""))
+        except Exception as error:  # noqa: BLE001 - a page that fails is no reason to end
+            log.warning("%s: %s: %s", path, type(error).__name__, error)
+            return _json(500, {"error": type(error).__name__})
+        return _json(404, {"pages": ["/healthz", "/readyz", "/metrics"]})
+
+
+@contextmanager
+def served(health: Health, config: HealthConfig, say: Callable[[str], None]) -> Iterator[str]:
+    """The pages are there within the context; yields where, or nothing where they aren't.
+
+    Raises:
+        ConfigError: no address of this machine, or a port that only root may use.
+    """
+    server = _bound(health, config, say) if config.port else None
+    if server is None:
+        yield ""
+        return
+    thread = Thread(target=server.serve_forever, args=(POLL_S,), name="health", daemon=True)
+    thread.start()
+    url = f"http://{_bracketed(config.host)}:{server.server_port}"
+    try:
+        if not _is_loopback(config.host):
+            say(f"health and metrics: anyone who reaches {url} can read the names of streams")
+        yield url
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _bound(health: Health, config: HealthConfig, say: Callable[[str], None]) -> HealthServer | None:
+    assert config.port is not None
+    where = f"{_bracketed(config.host)}:{config.port}"
+    try:
+        return HealthServer(health, config.host, config.port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            say(
+                f"health and metrics: {where} is taken; this run goes on without them "
+                "(choose another health.port, or 0 for none)"
+            )
+            return None
+        raise ConfigError(
+            f"health: can't listen at {where}: {error.strerror or error}; give an address of this "
+            "machine as health.host, and a port above 1023"
+        ) from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _json(status: int, body: dict[str, object]) -> Page:
+    return status, "application/json", json.dumps(body).encode() + b"\n"
