@@ -217,6 +217,17 @@ class Supervisor:
                 self._waiting.remove(job)
                 self._gone(stream_id)
 
+    def note(self, stream_id: str, state: CameraState, detail: str) -> None:
+        """Show a camera that can't be attached as it is."""
+        tally = Tally()
+        tally.enter(state.value, time.time())
+        self._kinds[stream_id] = "live"
+        self._states[stream_id] = StreamState(
+            stream_id=stream_id, state=state.value, detail=detail, tally=tally
+        )
+        if self._publisher is not None:
+            self._publisher.report.remote(stream_id, state.value, detail)
+
     def has(self, stream_id: str) -> bool:
         """Does a stream of that name run, or wait to?"""
         with self._lock:

@@ -8,7 +8,19 @@ import sys
 
 import typer
 
-from actors.cli import ablate, analyze, data, demo, evaluate, events, model, run, status, train
+from actors.cli import (
+    ablate,
+    analyze,
+    cameras,
+    data,
+    demo,
+    evaluate,
+    events,
+    model,
+    run,
+    status,
+    train,
+)
 from actors.cli.show import complain
 from pipeline.errors import ActionstreamError, SinkError, TrainingError
 
@@ -25,6 +37,11 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(analyze.analyze)
 app.command()(run.run)
+app.command()(cameras.attach)
+app.command()(cameras.detach)
+app.command()(cameras.pause)
+app.command()(cameras.resume)
+app.command()(cameras.reload)
 app.command()(events.events)
 app.command()(status.status)
 app.command()(train.train)

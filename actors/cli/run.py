@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from actors.cli.options import Prefix, RedisUrl, StateDir, config_of
 from actors.cli.show import complain, summary
 from actors.cli.signals import stopped_by_signals
+from actors.control import ControlServer
 from pipeline.broker import open_broker
-from pipeline.config import Config
-from pipeline.errors import ConfigError
 from pipeline.model import load_from
 from pipeline.run import origin_of, settle
 from pipeline.sink import left_over
-from pipeline.source import CameraSource, camera_source
+
+if TYPE_CHECKING:
+    from actors.supervisor import Supervisor
 
 DEPLOYMENT = "default"
 
@@ -33,35 +35,32 @@ def run(
     """Recognise actions on cameras, on Ray actors, until Ctrl-C or SIGTERM.
 
     A camera that can't be reached is tried again; what is open when the run ends is ended.
+    Meanwhile, change what runs by: actionstream attach, detach, pause, resume, reload.
     """
     from actors.cluster import cluster
+    from actors.deployment import Deployment
     from actors.supervisor import Supervisor
+    from actors.wishes import Wishes
 
     settings = config_of(config, redis={"url": redis, "state_dir": state_dir, "prefix": prefix})
-    sources = cameras_of(settings, where=config)
-    recognizer = load_from(settings.model)
-    knobs = settle(settings, recognizer.spec)
-    origin = origin_of(recognizer, knobs)
-    del recognizer  # the actors have their own
-    with (
-        open_broker(settings.redis) as broker,
-        cluster(address),
-        stopped_by_signals() as stop,  # after Ray, which puts handlers of its own
-        Supervisor(
-            sources, settings, knobs, origin, redis=settings.redis, name=DEPLOYMENT
-        ) as supervisor,
-    ):
-        complain(f"cameras: {len(sources)}; Ctrl-C ends the run in order")
-        complain(f"events go to the stream {settings.redis.prefix}:events; {broker.how_to_connect}")
-        told: dict[str, str] = {}
-
-        def tell() -> None:
-            for name, state in supervisor.states.items():
-                if state.detail and told.get(name) != state.detail:
-                    complain(f"{state.detail}; trying again")
-                told[name] = state.detail or told.get(name, "")
-
-        outcomes = supervisor.run(stop, tell)
+    with ControlServer(settings.redis.state_dir) as control:
+        deployment = Deployment(settings, config, control.folder)
+        recognizer = load_from(settings.model)
+        knobs = settle(settings, recognizer.spec)
+        origin = origin_of(recognizer, knobs)
+        del recognizer  # the actors have their own
+        with (
+            open_broker(settings.redis) as broker,
+            cluster(address),
+            stopped_by_signals() as stop,  # after Ray, which puts handlers of its own
+            Supervisor(
+                [], settings, knobs, origin, redis=settings.redis, stays=True, name=DEPLOYMENT
+            ) as supervisor,
+        ):
+            deployment.start(supervisor)
+            welcome(deployment.names, settings.redis.prefix, broker.how_to_connect)
+            with control.serving(Wishes(deployment)):
+                outcomes = supervisor.run(stop, Teller(supervisor))
     summary(outcomes)
     for path, (waiting, _) in left_over(settings.redis).items():
         complain(f"{waiting} events wait in {path}; the next run for the same Redis sends them")
@@ -71,15 +70,28 @@ def run(
     return 1 if silent else 0
 
 
-def cameras_of(config: Config, *, where: Path) -> list[CameraSource]:
-    """The cameras of a config, their addresses judged and their passwords fetched.
+def welcome(names: Sequence[str], prefix: str, how_to_connect: str) -> None:
+    """What runs, and where its events go."""
+    some = f"cameras: {len(names)}" if names else "no cameras yet; add one by: actionstream attach"
+    complain(f"{some}; Ctrl-C ends the run in order")
+    complain(f"events go to the stream {prefix}:events; {how_to_connect}")
 
-    Raises:
-        ConfigError: there are none, or one of them can't be used; the message names it.
-    """
-    if not config.cameras:
-        raise ConfigError(f"{where}: names no cameras; add some under 'cameras:'")
-    try:
-        return [camera_source(camera) for camera in config.cameras]
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
+
+class Teller:
+    """Says what is wrong with a camera, once until something else is."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._told: dict[str, str] = {}
+
+    def __call__(self) -> None:
+        """Look at all of them."""
+        states = self._supervisor.states
+        for name, state in states.items():
+            if state.detail and self._told.get(name) != state.detail:
+                complain(
+                    state.detail if state.state == "failed" else f"{state.detail}; trying again"
+                )
+            self._told[name] = state.detail or self._told.get(name, "")
+        for name in self._told.keys() - states.keys():
+            del self._told[name]

@@ -65,14 +65,17 @@ class CameraSource:
         return options
 
 
-def camera_source(config: CameraConfig) -> CameraSource:
+def camera_source(config: CameraConfig, *, password: str | None = None) -> CameraSource:
     """The camera that a config describes, its address judged and its password fetched.
+
+    A ``password`` that is given stands for whatever the config names.
 
     Raises:
         ConfigError: it can't be used; the message names it.
     """
     what = f"camera {config.name!r}"
-    password = read_secret(env=config.password_env, file=config.password_file, what=what)
+    if password is None:
+        password = read_secret(env=config.password_env, file=config.password_file, what=what)
     try:
         address = parse_address(
             config.url.get_secret_value(), username=config.username, password=password
