@@ -16,6 +16,7 @@ from pipeline.training.ablation.runs import Group, RunResult
 
 HOLDS: Final = "holds"
 FAILS: Final = "doesn't hold at this scale"
+FAILS_AT_FULL_SIZE: Final = "doesn't hold"
 ERRORS = 2.0  # standard errors: about 1 in 20 where there is no difference
 ABOUT_TWICE = 1.5  # what "about 2 times" is read as: this or more
 FEWER_MACS = 3.0  # "3 to 4 times"
@@ -49,7 +50,7 @@ class Score:
 class Verdict:
     """What the numbers say of a claim."""
 
-    word: Literal["holds", "doesn't hold at this scale"]
+    word: Literal["holds", "doesn't hold at this scale", "doesn't hold"]
     why: str
     """The numbers, and the reason where it fails."""
 
@@ -72,14 +73,15 @@ def above(better: Score, worse: Score, *, classes: int) -> Verdict:
     """The claim that one network is better than another."""
     gap, error = better.mean - worse.mean, _error(better, worse)
     numbers = _points(gap, error)
+    chance = f"above chance ({1 / classes:.1%}) after so few clips"
+    if better.at_chance(classes):  # a network that knows nothing isn't better than another such
+        who = "neither is" if worse.at_chance(classes) else f"{better.mean:.1%} is not"
+        return Verdict(word=FAILS, why=f"{numbers}; {who} {chance}")
     if gap > error:
         return Verdict(word=HOLDS, why=numbers)
-    if better.at_chance(classes) and worse.at_chance(classes):
-        reason = f"neither is above chance ({1 / classes:.1%}) after so few clips"
-    elif gap < -error:
+    reason = "the difference is within its uncertainty"
+    if gap < -error:
         reason = "it is the other way round"
-    else:
-        reason = "the difference is within its uncertainty"
     return Verdict(word=FAILS, why=f"{numbers}; {reason}")
 
 
@@ -94,13 +96,17 @@ def not_above(more: Score, less: Score, *, classes: int) -> Verdict:
     return Verdict(word=HOLDS, why=f"{_points(gap, error)}{reason}")
 
 
-def times(ratios: Sequence[float], least: float) -> Verdict:
-    """The claim that something is at least so many times more, everywhere it was looked at."""
+def times(ratios: Sequence[float], least: float, *, reason: str = "") -> Verdict:
+    """The claim that something is at least so many times more, everywhere it was looked at.
+
+    ``reason`` is given where it isn't.
+    """
     low, high = min(ratios), max(ratios)
     numbers = f"{low:.2f} times" if high - low < 0.005 else f"{low:.2f} to {high:.2f} times"
     if low >= least:
         return Verdict(word=HOLDS, why=numbers)
-    return Verdict(word=FAILS, why=f"{numbers}; {least:g} are wanted")
+    because = f"; {reason}" if reason else ""
+    return Verdict(word=FAILS_AT_FULL_SIZE, why=f"{numbers}; {least:g} are wanted{because}")
 
 
 def _error(a: Score, b: Score) -> float:

@@ -22,9 +22,10 @@ NOT_KNOWN = "–"
 
 def section_of(found: Findings) -> str:
     """Markdown, from a heading of the second level on."""
+    quick = " --quick" if found.spec.essential else ""
     parts = [
         "## The paper's claims\n",
-        "Written by `actionstream ablate`; every number and every verdict is computed by it.\n",
+        f"Written by `actionstream ablate{quick}`; every number and every verdict is computed.\n",
     ]
     if found.material is not None:
         parts += [_made(found), _fair(found)]

@@ -60,6 +60,12 @@ def test_two_networks_at_chance_tell_nothing() -> None:
     assert "neither is above chance (3.7%)" in why
 
 
+def test_a_network_at_chance_is_not_better_than_one_that_always_errs() -> None:
+    word, why = verdict_above(results(0.040, clips=250), results(0.004, clips=250))
+    assert word == FAILS
+    assert why.startswith("+3.6 points") and "neither is above chance" in why
+
+
 @pytest.mark.parametrize(("more", "word"), [(0.505, HOLDS), (0.40, HOLDS), (0.60, FAILS)])
 def test_no_gain_is_a_claim_too(more: float, word: str) -> None:
     pair = score_of(results(more, more), "all"), score_of(results(0.5, 0.5), "all")
@@ -68,6 +74,6 @@ def test_no_gain_is_a_claim_too(more: float, word: str) -> None:
 
 def test_the_smallest_ratio_decides() -> None:
     assert times([3.1, 3.9], 3.0).word == HOLDS
-    short = times([2.75, 3.9], 3.0)
-    assert (short.word, short.why) == (FAILS, "2.75 to 3.90 times; 3 are wanted")
+    short = times([2.75, 3.9], 3.0, reason="for this")
+    assert str(short) == "**doesn't hold**: 2.75 to 3.90 times; 3 are wanted; for this"
     assert str(times([2.0], 1.5)) == "**holds**: 2.00 times"
