@@ -92,13 +92,14 @@ def test_cameras_run_until_sigterm_and_leave_nothing_open(
         config = tmp_path / "cameras.yaml"
         config.write_text(
             f"""
-            events: {{enter: 0.2, exit: 0.1, background: []}}
+            events: {{enter: 0.3, exit: 0.25, merge_gap_s: 0, background: []}}
             cameras:
               - {{name: gate, url: "{server.url("gate@loop")}",
                   username: admin, password_env: GATE_PASSWORD}}
               - {{name: down, url: "rtsp://u:hunter2@127.0.0.1:{dead_port()}/x"}}
             """
         )
+        config.chmod(0o600)  # it holds a password
         running = start("run", str(config))
         try:
             wait_until(lambda: len(events_of(start)) > 2, "events of the camera", timeout_s=60)
