@@ -188,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
             if path == "/metrics":
                 return health.metrics(self.headers.get("Accept", ""))
         except Exception as error:  # noqa: BLE001 - a page that fails is no reason to end
-            log.warning("%s: %s: %s", path, type(error).__name__, error)
+            log.warning("%s: %s", path, type(error).__name__)  # its text may hold a secret
             return _json(500, {"error": type(error).__name__})
         return _json(404, {"pages": ["/healthz", "/readyz", "/metrics"]})
 
