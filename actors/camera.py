@@ -106,6 +106,9 @@ class Camera:
         work = _Work(source=source, recognizer=recognizer, state=state)
         if paused:
             work.pause.set()
+        if source.kind == "live":
+            state.tally.enter(state.state, time.time())
+            self._reporter.report(source.stream_id, state.state, "")
         self._works[source.stream_id] = work
         work.thread = Thread(target=self._work, args=(work,), name=f"stream {source.stream_id}")
         work.thread.start()

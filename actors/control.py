@@ -17,6 +17,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 from threading import Event, Thread
 from typing import Self
@@ -56,7 +57,7 @@ class Control:
         Raises:
             ConfigError: no deployment runs here, or it can't have this camera.
         """
-        camera = {"name": name, "url": url, **knobs}
+        camera = {"name": name, "url": url, **{knob: _plain(knobs[knob]) for knob in knobs}}
         return self._said(verb="attach", camera=camera, password=password)
 
     def detach(self, name: str) -> str:
@@ -181,6 +182,13 @@ class ControlServer:
         except Exception as error:  # noqa: BLE001 - one wish doesn't end the others
             log.error("a request could not be carried out: %s", type(error).__name__)
             return {"error": f"it could not be carried out: {type(error).__name__}"}
+
+
+def _plain(value: object) -> object:
+    """As JSON can have it; a relative path would mean another file to the deployment."""
+    if isinstance(value, Path):
+        return str(value.expanduser().absolute())
+    return str(value) if isinstance(value, Fraction) else value
 
 
 def _encode(message: Mapping[str, object]) -> bytes:

@@ -26,7 +26,7 @@ from pipeline.stream import CameraState
 
 DETACH_S = 30.0  # its last windows are scored, and a connection that hangs is left after 2 s
 POLL_S = 0.05
-AT_START = ("model", "sampling", "events", "recognizer", "decode", "redis")
+AT_START = [part for part in Config.model_fields if part not in ("cameras", "camera_defaults")]
 """Sections of a config that are only read when a deployment starts."""
 
 
@@ -52,6 +52,7 @@ class Deployment:
         """
         self._config = config
         self._where = where
+        self._at_start = load_config(where)  # ``config`` has the command's options as well
         self._streams: Streams | None = None
         self._roster = Roster(folder)
         self._passwords: dict[str, str] = {}
@@ -165,7 +166,8 @@ class Deployment:
         changed = [
             name for name in sources if name in there and sources[name] != self._sources.get(name)
         ]
-        later = [part for part in AT_START if getattr(config, part) != getattr(self._config, part)]
+        started = self._at_start
+        later = [part for part in AT_START if getattr(config, part) != getattr(started, part)]
         self._save(attached=_without(self._attached, sources), paused=self._paused - set(gone))
         self._in_config = {camera.name: camera for camera in config.cameras}
         defaults = {"camera_defaults": config.camera_defaults}

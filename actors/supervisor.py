@@ -197,6 +197,7 @@ class Supervisor:
                     f"a camera named {source.stream_id!r} runs already, and their events would "
                     "mix; choose another name, or detach it first"
                 )
+            self.outcomes = [o for o in self.outcomes if o.stream_id != source.stream_id]
             job = _Job(source=source, recognizer=self._least_busy(), paused=paused)
             self._waiting.append(job)
             self._kinds[source.stream_id] = source.kind

@@ -8,6 +8,7 @@ from pathlib import Path
 from actors.deployment import Deployment
 from actors.snapshot import StreamSnapshot
 from pipeline.errors import ConfigError
+from pipeline.stream import CameraState
 
 
 class Wishes:
@@ -54,6 +55,7 @@ def _shown(one: StreamSnapshot) -> dict[str, object]:
         "state": one.state,
         "since": one.since_s,
         "detail": one.detail,
+        "connections": tally.states[CameraState.CONNECTING.value],
         "sessions": tally.sessions,
         "pictures": tally.pictures,
         "windows": tally.windows,

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +16,7 @@ import ray
 from actors.camera import CALLS, calls_to
 from actors.cluster import NAMESPACE, cluster, run_name
 from actors.recognizer import Recognizer
+from actors.reporter import Reporter
 from actors.supervisor import Supervisor
 from pipeline import run as in_process
 from pipeline.config import Config, EventConfig, ModelConfig, RecognizerConfig
@@ -195,6 +197,53 @@ def test_windows_that_are_due_together_share_a_call(ray_here: None) -> None:
         ray.kill(recognizer)
         error = calls.submit(made[0]).exception(120)
         assert isinstance(error, ray.exceptions.RayActorError)
+
+
+class SlowToHear:
+    """A publisher that hangs."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, ...]] = []
+        self.open = Event()
+
+    def report(self, *line: str) -> None:
+        self.open.wait()
+        self.heard.append(line)
+
+    def go_on(self) -> None:
+        self.open.set()
+
+    def all(self) -> list[tuple[str, ...]]:
+        return self.heard
+
+
+def test_a_publisher_that_hangs_or_dies_holds_up_no_report_and_misses_none(
+    ray_here: None, wait_until: Callable[..., None]
+) -> None:
+    name = f"{run_name()}/publisher"
+    start = ray.remote(SlowToHear).options(name=name, max_concurrency=3, num_cpus=0).remote
+    first = start()
+    reporter = Reporter(name)
+    began_s = time.monotonic()
+    told = [reporter.report("gate", state, "") for state in ("connecting", "streaming", "ended")]
+    assert time.monotonic() - began_s < 1
+    assert not told[0].wait(1)
+    ray.kill(first)
+    second = None
+
+    def started() -> bool:
+        nonlocal second
+        with suppress(ValueError):  # until the name is free
+            second = start()
+        return second is not None
+
+    wait_until(started, "the next publisher", 30)
+    assert second is not None
+    second.go_on.remote()
+    assert told[-1].wait(60)
+    states = [state for _, state, _ in ray.get(second.all.remote())]
+    assert states == ["connecting", "streaming", "ended"]
+    ray.kill(second)
 
 
 def test_a_drain_ends_what_is_open_and_leaves_no_actor(
