@@ -2,8 +2,8 @@
 
 import sys
 
-from benchmarks import decode, end_to_end, memory, recognizer
+from benchmarks import decode, end_to_end, memory, outbox, recognizer
 
 if __name__ == "__main__":
-    kept = [module.main() for module in (decode, recognizer, end_to_end, memory)]
+    kept = [module.main() for module in (decode, recognizer, end_to_end, outbox, memory)]
     sys.exit(not all(kept))

@@ -28,7 +28,7 @@ from pipeline.errors import ConfigError, SinkError
 from pipeline.model import load_from
 from pipeline.records import ActionEvent
 from pipeline.run import Outcome, origin_of, run, settle
-from pipeline.sink import JsonLinesSink, Patience, Sink, StatusPost, left_over, open_outbox
+from pipeline.sink import JsonLinesSink, Outbox, Patience, Sink, StatusPost, left_over, open_outbox
 from pipeline.source import FileSource, find_files
 from pipeline.stream import Report, nobody
 from pipeline.tally import Tally
@@ -36,6 +36,7 @@ from pipeline.wire import events_key
 
 REFRESH_S = 0.2
 GIVE_UP_S = 60.0  # a run over files has somebody waiting for it
+FLUSH_S = 5.0
 
 
 def analyze(
@@ -106,7 +107,7 @@ def analyze(
         unsent = 0 if broker is None else _unsent(settings.redis, broker, stop)
     summary(outcomes)
     if unsent:
-        complain(f"{unsent} events wait on disk for Redis; the next analyze or run sends them")
+        complain(f"{unsent} events are left on disk; the next analyze or run sends them")
     if stop.is_set():
         complain("interrupted: open events were ended, the rest was not looked at")
     failed = stop.is_set() or unsent or any(outcome.error for outcome in outcomes)
@@ -152,7 +153,9 @@ def _in_process(
     with ExitStack() as stack:
         if broker is not None:
             patience = Patience(give_up_s=GIVE_UP_S, stop=stop, revive=broker.revive)
-            sinks.append(stack.enter_context(open_outbox(config.redis, broker, patience=patience)))
+            outbox = stack.enter_context(open_outbox(config.redis, broker, patience=patience))
+            stack.callback(_tell_repeats, outbox)
+            sinks.append(outbox)
             post = StatusPost(broker.client, config.redis.prefix, patience=patience)
             stack.callback(post.close)
             report = post.write_status
@@ -164,12 +167,20 @@ def _in_process(
         )
 
 
+def _tell_repeats(outbox: Outbox) -> None:
+    outbox.flush(FLUSH_S)
+    if repeats := outbox.state.repeats:
+        complain(f"{repeats} of the events were in Redis already, and are not stored again")
+
+
 def _unsent(config: RedisConfig, broker: Broker, stop: Event) -> int:
     """Wait a while for Redis to take what is left on disk; how many events it did not take."""
     if not left_over(config):
         return 0
     until_s = time.monotonic() + GIVE_UP_S
-    with open_outbox(config, broker) as outbox:
+    with stopped_by_signals(stop), open_outbox(config, broker) as outbox:
+        if waiting := outbox.flush(REFRESH_S):
+            complain(f"{waiting} events wait for Redis; Ctrl-C leaves them on disk")
         while (left := outbox.flush(REFRESH_S)) and not stop.is_set():
             if time.monotonic() > until_s:
                 break

@@ -59,7 +59,7 @@ class Hold:
     def append(self, events: Sequence[ActionEvent]) -> None:
         """Add them, on disk where that is possible."""
         self._add([(event, self._now()) for event in events])
-        if not self.trouble:
+        if not self.trouble or time.monotonic() >= self._try_disk_at_s:
             self._save()
 
     def oldest(self, after: int, count: int, *, in_memory_only: bool = False) -> list[Row]:
@@ -123,7 +123,7 @@ class Hold:
             self._journal.shrink()
 
     def journal_to_sync(self, *, waiting: bool) -> Journal | None:
-        """The file, if it should be synced now: outside of any lock, as it may take long."""
+        """The file, if it should be synced: outside of any lock, as that may take long."""
         journal = None if self._broken else self._journal
         return journal if journal is not None and (waiting or journal.is_long) else None
 

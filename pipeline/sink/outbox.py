@@ -9,7 +9,7 @@ to hold it. A file's event isn't: the file is read again, and gives the same ids
 
 The rule that is easy to get wrong: what ``kill -9`` can do and what a loss of power can do. The
 first loses nothing that ``write`` returned for. The second may take what was written in the last
-``TEND_S`` seconds before and Redis has not taken; a sync per write would take 20 ms here, in the
+``SYNC_S`` seconds before and Redis has not taken; a sync per write would take 20 ms here, in the
 middle of a path that promises twice a forward pass of 5 ms.
 
 Bounded by ``Limits``. Beyond it a camera's oldest events go, counted by stream and reason
@@ -41,6 +41,7 @@ from pipeline.sink.sender import REFUSED_WAIT_S, Delivery, Sender
 log = logging.getLogger(__name__)
 
 MEMORY_EVENTS = 10_000  # about 20 MB
+SYNC_S = 1.0  # between two syncs of what waits
 FLUSH_S = 5.0  # at the end; what is left then stays on disk
 DROPPED_AT_ONCE = 100  # a hundredth of the limit, so that each event doesn't drop one
 SAY_S = 60.0  # between two lines about dropped events
@@ -122,6 +123,9 @@ class Outbox:
             refused_wait_s=refused_wait_s,
             name="outbox",
         )
+        self._closing = threading.Event()
+        self._syncer = threading.Thread(target=self._keep_synced, name="outbox sync", daemon=True)
+        self._syncer.start()
         self._sender.start()
 
     @property
@@ -148,14 +152,16 @@ class Outbox:
         """
         if not events:
             return
+        is_file = any(event.source_kind == "file" for event in events)
         with self._changed:
-            if any(event.source_kind == "file" for event in events):
+            if is_file:
                 self._wait_for_room(len(events))
             if self._closed or self._sender.crash is not None:
                 why = self._sender.crash or "closed already"
                 raise SinkError(f"the outbox of {self._stream.key!r} takes no events: {why}")
             self._hold.append(events)
-            self._bound()
+            if not is_file:
+                self._bound()
         self._sender.wake()
 
     def flush(self, timeout_s: float) -> int:
@@ -170,6 +176,8 @@ class Outbox:
             return
         left = self.flush(timeout_s)
         self._sender.close()
+        self._closing.set()
+        self._syncer.join()
         with self._changed:
             self._closed = True
             self._hold.close()
@@ -192,31 +200,43 @@ class Outbox:
             self._hold.arrived(rows)
             self._changed.notify_all()
 
-    def tend(self, *, waiting: bool) -> None:
-        """Care for the disk; while Redis takes nothing, see everything safe on it."""
+    def tend(self) -> None:
+        """Care for the disk."""
         with self._changed:
             self._hold.care()
             self._taken_id = self._hold.arrived_id  # nothing is on its way now
-            journal = self._hold.journal_to_sync(waiting=waiting)
             self._changed.notify_all()
-        if journal is not None:
-            with suppress(sqlite3.Error):  # said by whoever writes next
-                journal.sync()
+
+    def _keep_synced(self) -> None:
+        """In a thread of its own, as a sync may take 300 ms: what waits is safe within a second."""
+        while not self._closing.wait(SYNC_S):
+            with self._changed:
+                waiting = self._sender.delivery.flow != "flowing"
+                journal = self._hold.journal_to_sync(waiting=waiting)
+            if journal is not None:
+                with suppress(sqlite3.Error):  # said by whoever writes next
+                    journal.sync()
 
     def _wait_for_room(self, count: int) -> None:
-        limit, patience = self._limits, self._patience
+        hold, limits, patience = self._hold, self._limits, self._patience
         began_s = time.monotonic()
-        while self._hold.waiting + count > limit.max_events or self._hold.bytes > limit.max_bytes:
+
+        def is_full() -> bool:
+            return hold.waiting > 0 and (
+                hold.waiting + count > limits.max_events
+                or hold.bytes > limits.max_bytes
+                or (hold.trouble != "" and hold.in_memory + count > MEMORY_EVENTS)
+            )
+
+        while is_full():
             tried_s = time.monotonic() - began_s
             late = patience.give_up_s is not None and tried_s > patience.give_up_s
             if late or self._closed or self._sender.crash or patience.stop.is_set():
-                delivery = self._sender.delivery
+                reason = hold.trouble or self._sender.delivery.reason
+                room = f"{limits.max_events} events, {limits.max_bytes} bytes"
                 raise SinkError(
-                    f"{self._hold.waiting} events wait in the outbox, which takes no more "
-                    f"({limit.max_events} events, {limit.max_bytes} bytes): {delivery.reason}"
+                    f"{hold.waiting} events wait in the outbox, which is full ({room}): {reason}"
                 )
-            if not self._hold.waiting:
-                return  # one write that is larger than the limit
             self._changed.wait(1.0)
 
     def _bound(self) -> None:
@@ -231,8 +251,7 @@ class Outbox:
 
     def _drop(self, reason: str, count: int) -> bool:
         hold = self._hold
-        in_memory_only = reason == "memory"
-        rows = hold.oldest(self._taken_id, count, in_memory_only=in_memory_only)
+        rows = hold.oldest(self._taken_id, count, in_memory_only=reason == "memory")
         if not rows or not hold.drop(rows):
             return False
         self._dropped.update((row.event.stream_id, reason) for row in rows)

@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-TEND_S = 1.0  # how long what waits may be in the hands of the operating system alone
+TEND_S = 1.0  # between two looks at a backlog, while nothing moves
+BUSY_TEND_S = 10.0  # and while it never rests
 REFUSED_WAIT_S = 30.0
 
 Flow = Literal["flowing", "waiting", "refused"]
@@ -42,8 +43,8 @@ class Backlog(Protocol[Item]):
     def done(self, items: Sequence[Item]) -> None:
         """These have arrived."""
 
-    def tend(self, *, waiting: bool) -> None:
-        """About ``TEND_S`` have passed; ``waiting``: in front of a Redis that takes nothing."""
+    def tend(self) -> None:
+        """There is time for what is due now and then, and nothing is on its way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,7 @@ class Sender(Generic[Item]):
         self._revive = revive
         self._where = f"{place(client)}, stream {key!r}"
         self._failures = 0
+        self._tend_at_s = 0.0
         self._closing = threading.Event()
         self._woken = threading.Event()
         self._hurried = threading.Event()
@@ -135,8 +137,8 @@ class Sender(Generic[Item]):
             with self._settled:
                 self._resting = not self._woken.is_set()
                 self._settled.notify_all()
-            self._woken.wait(TEND_S)
-            self._backlog.tend(waiting=False)
+            if not self._woken.wait(TEND_S) or time.monotonic() > self._tend_at_s:
+                self._tend()
             return
         try:
             self._store(items)
@@ -163,7 +165,7 @@ class Sender(Generic[Item]):
                 "trying again" if flow == "waiting" else f"again every {self._refused_wait_s:g} s"
             )
             log.warning("%s: %s; %s", self._where, reason, doing)
-        self._backlog.tend(waiting=True)
+        self._tend()
         self._wait(pause_s(self._failures) if flow == "waiting" else self._refused_wait_s)
         if isinstance(error, ReadOnlyError):
             # The old primary still answers; the address may lead to the new one by now.
@@ -180,11 +182,15 @@ class Sender(Generic[Item]):
             since_s = time.time()
         self.delivery = Delivery(flow=flow, reason=reason, since_s=since_s)
 
+    def _tend(self) -> None:
+        self._backlog.tend()
+        self._tend_at_s = time.monotonic() + BUSY_TEND_S
+
     def _wait(self, wait_s: float) -> None:
         until_s = time.monotonic() + wait_s
         while (left_s := until_s - time.monotonic()) > 0:
             if self._hurried.wait(min(left_s, TEND_S)):
                 break
-            self._backlog.tend(waiting=True)
+            self._tend()
         if not self._closing.is_set():
             self._hurried.clear()

@@ -83,5 +83,5 @@ class StatusPost:
             if self._lines and self._lines[0] is lines[0]:
                 self._lines.popleft()
 
-    def tend(self, *, waiting: bool) -> None:
+    def tend(self) -> None:
         """Nothing to do."""

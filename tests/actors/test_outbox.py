@@ -7,6 +7,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,15 @@ def analyze(*arguments: str, state: Path) -> subprocess.Popen[str]:
     )
 
 
+def _does_not_wait(line: str) -> bool:
+    return "events wait for Redis" not in line
+
+
+def finished(child: subprocess.Popen[str]) -> None:
+    _, said = child.communicate(timeout=120)
+    assert child.returncode == 0, said
+
+
 @pytest.mark.parametrize("how", [[], ["--ray"]], ids=["in process", "on Ray"])
 def test_an_analysis_without_redis_keeps_its_events_and_the_next_sends_them(
     tmp_path: Path, how: list[str]
@@ -63,25 +73,23 @@ def test_an_analysis_without_redis_keeps_its_events_and_the_next_sends_them(
     call = (str(clip("room.webm")), "--name", "room", *how)
     with RedisServer() as server, RedisServer() as other:
         where = ("--redis", f"redis://127.0.0.1:{server.port}")
-        child = analyze(*call, *where, state=tmp_path)
-        assert child.stderr is not None
-        said = child.stderr.readline()
-        assert "events go to the stream" in said
-        server.kill()
-        while "wait" not in said:
-            said = child.stderr.readline()
-            assert said, "it ended without a word"
-        child.send_signal(signal.SIGINT)
-        _, said = child.communicate(timeout=120)
-        assert child.returncode == 1
-        assert "events wait on disk for Redis" in said
+        with analyze(*call, *where, state=tmp_path) as child:
+            try:
+                assert child.stderr is not None
+                assert "events go to the stream" in child.stderr.readline()
+                server.kill()
+                said = list(takewhile(_does_not_wait, child.stderr))
+                child.send_signal(signal.SIGINT)
+                said += child.communicate(timeout=120)[1].splitlines()
+            finally:
+                child.kill()
+        assert child.returncode == 1, said
+        assert "events are left on disk" in "".join(said)
         server.start()
-        again = analyze(*call, *where, state=tmp_path)
-        _, said = again.communicate(timeout=120)
-        assert again.returncode == 0, said
+        finished(analyze(*call, *where, state=tmp_path))
         found = [(event.event_id, event.seq) for event in stored(server)]
-        whole = analyze(*call, "--redis", f"redis://127.0.0.1:{other.port}", state=tmp_path)
-        whole.communicate(timeout=120)
+        elsewhere = f"redis://127.0.0.1:{other.port}"
+        finished(analyze(*call, "--redis", elsewhere, state=tmp_path))
         expected = [(event.event_id, event.seq) for event in stored(other)]
     assert len(expected) > 3
     assert Counter(found) == Counter(expected)

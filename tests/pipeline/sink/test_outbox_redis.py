@@ -149,7 +149,7 @@ def test_what_somebody_has_to_repair_is_said_once_and_heals(
             wait_until(lambda: outbox.state.delivery.flow == "refused", "Redis to refuse")
         assert said in outbox.state.delivery.reason
         assert "s3cret" not in caplog.text
-        assert len(caplog.records) == 1
+        assert sum(said in record.getMessage() for record in caplog.records) == 1
         client.execute_command("ACL", "SETUSER", "door", *repaired)
         wait_until(lambda: outbox.state.waiting == 0, "the repair to be noticed")
     assert seqs(server) == [0, 1]
