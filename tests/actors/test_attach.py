@@ -132,7 +132,8 @@ def test_cameras_come_and_go_and_the_others_notice_nothing(
     assert count("gate", "connections") == 1, "the others notice nothing"
     assert count("gate", "windows") > scored
     command_lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
-    assert not any(SECRET.encode() in line for line in command_lines)
+    ours = [line for line in command_lines if b"rtsp_server.py" not in line]  # it is told its login
+    assert not any(SECRET.encode() in line for line in ours)
     status, _ = finished(start("status"))
     states = {row.split()[0]: row.split()[1] for row in status.splitlines() if row.strip()}
     assert {name: states[name] for name in ("gate", "yard", "hall")} == {
