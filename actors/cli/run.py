@@ -39,6 +39,7 @@ def run(
     """
     from actors.cluster import cluster
     from actors.deployment import Deployment
+    from actors.health import Health, served
     from actors.supervisor import Supervisor
     from actors.wishes import Wishes
 
@@ -49,18 +50,29 @@ def run(
         knobs = settle(settings, recognizer.spec)
         origin = origin_of(recognizer, knobs)
         del recognizer  # the actors have their own
+        health = Health()
         with (
             open_broker(settings.redis) as broker,
             cluster(address),
             stopped_by_signals() as stop,  # after Ray, which puts handlers of its own
+            served(health, settings.health, complain) as pages,
             Supervisor(
                 [], settings, knobs, origin, redis=settings.redis, stays=True, name=DEPLOYMENT
             ) as supervisor,
         ):
             deployment.start(supervisor)
+            health.watch(supervisor)
             welcome(deployment.names, settings.redis.prefix, broker.how_to_connect)
+            if pages:
+                complain(f"health and metrics: {pages}/metrics")
+            tell = Teller(supervisor)
+
+            def look() -> None:
+                health.turn()
+                tell()
+
             with control.serving(Wishes(deployment)):
-                outcomes = supervisor.run(stop, Teller(supervisor))
+                outcomes = supervisor.run(stop, look)
     summary(outcomes)
     for path, (waiting, _) in left_over(settings.redis).items():
         complain(f"{waiting} events wait in {path}; the next run for the same Redis sends them")

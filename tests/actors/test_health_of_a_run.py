@@ -1,7 +1,11 @@
 """A real run, scraped: the laws hold on the page, and every part is there."""
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -183,3 +187,37 @@ def test_a_run_whose_redis_is_away_is_ready(
     assert status == 200, text
     assert sums["actionstream_outbox_flow", "flowing"] == 0
     assert sums["actionstream_outbox_oldest_age_seconds", ""] > 0
+
+
+def test_the_command_serves_the_pages_and_says_where(
+    tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    """A deployment whose only camera is down is ready: nothing else can be told from outside."""
+    config, port = tmp_path / "c.yaml", free_port()
+    camera = f"{{name: gate, url: 'rtsp://127.0.0.1:{free_port()}/x'}}"
+    config.write_text(f"health: {{port: {port}}}\ncameras: [{camera}]\n")
+    page = Page(port)
+
+    def ready() -> bool:
+        try:
+            return page.get("/readyz")[0] == 200
+        except ConnectionError:
+            return False
+
+    with subprocess.Popen(
+        [sys.executable, "-c", "from actors.cli import main; main()", "run", str(config)],
+        env=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        try:
+            wait_until(ready, "it is ready", 120.0)
+            sums = page.sums("stream", "state")
+            status, _ = page.get("/healthz")
+        finally:
+            running.send_signal(signal.SIGTERM)
+            _, said = running.communicate(timeout=60)
+    assert status == 200
+    assert sums["actionstream_stream_state", "gate", "streaming"] == 0
+    assert f"health and metrics: http://127.0.0.1:{port}/metrics" in said
+    assert "Traceback" not in said
