@@ -4,15 +4,12 @@ import os
 import statistics
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from tempfile import gettempdir
 from threading import Event
-from typing import TypeVar
 
 import av
 
@@ -26,8 +23,6 @@ from pipeline.tally import Tally
 
 FOOTAGE = Path(__file__).parent.parent / ".footage" / "room.webm"
 CACHE = Path(gettempdir()) / "actionstream-benchmarks"
-
-Answer = TypeVar("Answer")
 
 
 def h264(width: int, height: int, *, seconds: int, fps: int = 25) -> Path:
@@ -71,25 +66,14 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def steady_rate(
-    start: Callable[[], Future[Answer]], *, size: int, at_once: int, count: int
-) -> float:
-    """Windows per second while ``at_once`` windows are always under way: no start, no end.
+def middle_rate(times_s: Sequence[float], margin: int) -> float:
+    """Answers per second in the middle of a run: neither its start nor its end counts.
 
-    ``start`` begins ``size`` windows; ``count`` are begun in all, of which those answered in the
-    middle count. Answers come in clumps (batches), so the clock starts and stops in a pause.
+    Answers come in clumps (batches), so the clock starts and stops in a pause: the longest of
+    ``margin`` answers, after as many that don't count.
     """
-    times_s: list[float] = []
-    under_way: deque[Future[Answer]] = deque()
-    for _ in range(0, count, size):
-        if len(under_way) * size >= at_once:
-            under_way.popleft().result()
-        future = start()
-        future.add_done_callback(lambda _: times_s.extend([time.perf_counter()] * size))
-        under_way.append(future)
-    wait(under_way)
-    first = _pause(times_s, at_once, 2 * at_once)
-    last = _pause(times_s, len(times_s) - 2 * at_once, len(times_s) - at_once)
+    first = _pause(times_s, margin, 2 * margin)
+    last = _pause(times_s, len(times_s) - 2 * margin, len(times_s) - margin)
     return (last - first) / (times_s[last] - times_s[first])
 
 
