@@ -42,9 +42,16 @@ class RedisServer:
         command += [*self._settings, *settings]
         nowhere = subprocess.DEVNULL
         self._process = subprocess.Popen(command, stdout=nowhere, stderr=nowhere)
+        try:
+            self._wait_for_it(self._process)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait_for_it(self, process: subprocess.Popen[bytes]) -> None:
         deadline_s = time.monotonic() + START_S
         while True:
-            assert self._process.poll() is None, Path(self._folder, "log").read_text()
+            assert process.poll() is None, Path(self._folder, "log").read_text()
             assert time.monotonic() < deadline_s, "the server doesn't listen"
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
