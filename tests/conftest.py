@@ -1,9 +1,12 @@
 """A real Redis for every test that wants one, and the few things that tests of all rooms share."""
 
+import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,19 @@ def state_dir() -> Iterator[Path]:
     """A folder for an embedded server, with a short path, because sockets want one."""
     folder = Path(tempfile.mkdtemp(prefix="as-"))
     yield folder / "state"
+    _end_server(folder / "state" / "redis.pid")
     shutil.rmtree(folder)
+
+
+def _end_server(pid_file: Path) -> None:
+    """End the server that a killed deployment left; one that was stopped took its file along."""
+    with suppress(OSError, ValueError):
+        pid = int(pid_file.read_text())
+        deadline = time.monotonic() + 10
+        os.kill(pid, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            os.kill(pid, 0)  # raises once it is gone
+            time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")
