@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
@@ -126,15 +127,13 @@ def measure(path: str, *, per_stream: int, rounds: int) -> bool:
     )
     ray.get(actor.ready.remote())
     calls = [calls_to(actor, BATCH) for _ in range(cameras)]
-    through_lanes(calls, windows)  # and what batches they come to
-    size = round(ray.get(actor.mean_batch.remote()))
-    turns = [
-        (
-            turn(lambda: through_lanes(calls, windows), cpu_seconds),
-            turn(lambda: in_a_loop(network, windows, size), time.process_time),
-        )
-        for _ in range(rounds)
-    ]
+    through_lanes(calls, windows)  # warm
+    turns: list[tuple[Turn, Turn]] = []
+    for _ in range(rounds):
+        ours = turn(lambda: through_lanes(calls, windows), cpu_seconds)
+        size = round(ray.get(actor.mean_batch.remote()))
+        bare = turn(partial(in_a_loop, network, windows, size), time.process_time)
+        turns.append((ours, bare))
     ray.kill(actor)
     ratio = median(ours.rate / bare.rate for ours, bare in turns)
     detail = (
