@@ -122,6 +122,8 @@ class Detector:
         flags = set() if end.reason in PLANNED_ENDS else {Flag.GAP}
         if end.truncated:
             flags.add(Flag.TRUNCATED)
+        if end.unfinished:
+            flags.add(Flag.INTERRUPTED)
         self._session = None
         return self._let_go(flags)
 

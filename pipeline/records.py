@@ -42,7 +42,8 @@ class Flag(StrEnum):
     PARTIAL = "partial"
     """A tail window: its last picture stands for those that never came."""
     INTERRUPTED = "interrupted"
-    """The process died while the event was open."""
+    """The process died while the event was open, or was stopped in the middle of its file. The end
+    of a file's event is provisional then: the file is analysed again, and the event goes on."""
 
 
 class EndReason(StrEnum):
@@ -114,6 +115,11 @@ class SessionEnd:
     at_ns: int
     """Presentation time of the last picture of the session."""
     truncated: bool = False
+
+    @property
+    def unfinished(self) -> bool:
+        """A file that was stopped before its end, and will be looked at again from its beginning."""
+        return self.reason is EndReason.STOPPED and self.session.kind == "file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

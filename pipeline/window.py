@@ -111,7 +111,7 @@ class Windower:
         if end.session.kind == "live" and too_short:
             self._tally.short_sessions += 1
             return None
-        if last.ordinal < self._covered:
+        if last.ordinal < self._covered or end.unfinished:
             return None
         self._tally.partial += 1
         flags = {Flag.PARTIAL} | ({Flag.TRUNCATED} if end.truncated else set())

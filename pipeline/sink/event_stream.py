@@ -2,16 +2,29 @@
 
 In: events in order. Out: entries of ``<prefix>:events``, written by one script that for each event
 asks whether its ``event_id, seq`` was stored, and adds it if not. What was stored last of an event
-stands in a key of its own, ``{<prefix>:events}:last:<event_id>`` -> ``"<seq> <entry's id>"``: on a
-Redis cluster the braces put it where the stream is.
+stands in a key of its own, ``{<prefix>:events}:last:<event_id>``: on a Redis cluster the braces put
+it where the stream is.
 
 The rule that is easy to get wrong: an event is a repeat only **while the entry that it repeats is
 in the stream**. So a stream that was deleted, trimmed or restored from an old copy is filled again,
 and a forgotten key never keeps an event out.
 
+An ``end`` that is flagged ``interrupted`` is provisional: a file that was stopped is analysed again,
+by anybody anywhere, and the action goes on. So it is stored beside the numbering, and what follows
+it is stored with a ``seq`` of one more than it was sent with; no number is missing, none comes twice.
+
+    first run, stopped    0 start   1 update   2 end, interrupted
+    second run            0 start   1 update                        2 update   3 end     as sent
+    in the stream         0         1          2                    3          4         as stored
+    third run             0         1                               2          3         all known
+
+The key holds ``<last> <entry's id> <shift> <cut>``: the last number sent but for interrupted ends (-1
+for none), the entry that was added last, how many interrupted ends there are, and the last one's
+number as sent (-1 for none).
+
 A batch is stored whole or not at all: what may refuse it (memory, rights, the kind of a key, a
 replica) does so before the first entry. Cost: 14 us per event in Redis (a plain XADD takes 4), and
-about 250 bytes per event_id for a day.
+about 250 bytes per event_id for a day, or for a month where it was interrupted.
 """
 
 import hashlib
@@ -22,38 +35,48 @@ import redis
 from redis.exceptions import NoScriptError
 
 from pipeline import wire
-from pipeline.records import ActionEvent
+from pipeline.records import ActionEvent, EventType, Flag
 from pipeline.sink.stamp import stamped
 
 BATCH = 250  # entries per call: Redis serves nobody else for about 4 ms
 REMEMBER_S = 86_400  # a repeat that comes later than a day is stored again, for readers to tell
+REMEMBER_CUT_S = 30 * 86_400  # and what comes after an interrupted end by then has its numbers
 
 STORE = """
 local function refusal(reply)  -- Redis 6.2 writes in front of an error in which line it arose
   return {err = string.gsub(reply.err, '^@user_script: ?%d+: %-?', '')}
 end
-local at, stored = 3, 0
+local at, stored = 4, 0
 for n = 2, #KEYS do
-  local seq, width = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+  local seq, width, cuts = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 2] == '1'
   local known = redis.pcall('GET', KEYS[n])
   if type(known) == 'table' then return refusal(known) end
-  local there = {}
+  local last, shift, cut, there = -1, 0, -1, {}
   if known then
-    local last, id = string.match(known, '^(%d+) (%S+)$')
-    if last and seq <= tonumber(last) then
-      there = redis.pcall('XRANGE', KEYS[1], id, id)
-      if there.err then return refusal(there) end
+    local l, id, s, c = string.match(known, '^(%-?%d+) (%S+) ?(%d*) ?(%-?%d*)$')
+    if l then
+      last, shift, cut = tonumber(l), tonumber(s) or 0, tonumber(c) or -1
+      if seq <= last or (cuts and seq <= cut) then
+        there = redis.pcall('XRANGE', KEYS[1], id, id)
+        if there.err then return refusal(there) end
+        if #there == 0 then last, shift, cut = -1, 0, -1 end
+      end
     end
   end
   if #there == 0 then
+    for i = at + 3, at + 2 + width, 2 do
+      if ARGV[i] == 'seq' then ARGV[i + 1] = tostring(seq + shift) end
+    end
     local id = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*',
-                           unpack(ARGV, at + 2, at + 1 + width))
+                           unpack(ARGV, at + 3, at + 2 + width))
     if type(id) == 'table' then return refusal(id) end
-    local kept = redis.pcall('SET', KEYS[n], ARGV[at] .. ' ' .. id, 'EX', ARGV[2])
+    if cuts then shift, cut = shift + 1, seq else last = seq end
+    local state = last .. ' ' .. id .. ' ' .. shift .. ' ' .. cut
+    local kept = redis.pcall('SET', KEYS[n], state, 'EX', ARGV[shift > 0 and 3 or 2])
     if kept.err then return refusal(kept) end
     stored = stored + 1
   end
-  at = at + 2 + width
+  at = at + 3 + width
 end
 return stored
 """
@@ -86,11 +109,12 @@ class EventStream:
             RedisError: none is stored, or all are and the answer was lost.
         """
         keys = [self.key, *(wire.last_key(event.event_id, self._prefix) for event in events)]
-        arguments: list[str | bytes] = [str(self._maxlen), str(REMEMBER_S)]
+        arguments: list[str | bytes] = [str(self._maxlen), str(REMEMBER_S), str(REMEMBER_CUT_S)]
         for event in events:
             fields = wire.to_fields(stamped(event, self._now()))
             flat = [_bytes(text) for pair in fields.items() for text in pair]
-            arguments += [str(event.seq), str(len(flat)), *flat]
+            cuts = event.type is EventType.END and Flag.INTERRUPTED in event.flags
+            arguments += [str(event.seq), str(len(flat)), str(int(cuts)), *flat]
         reply = self._call(len(keys), [*keys, *arguments])
         stored = int(str(reply))
         self.repeats += len(events) - stored

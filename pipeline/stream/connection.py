@@ -48,10 +48,14 @@ def windows(
         )
         try:
             for item in decoder.samples():
+                if stop.is_set() and source.kind == "file":
+                    # What a decoder gives away early lacks pictures that come before it: another
+                    # window than the one that the whole file has here.
+                    tally.truncated = False  # the rest was not asked for
+                    break
                 latest = None if isinstance(item, SessionEnd) else item
                 if isinstance(item, SessionEnd) and item.reason is EndReason.END and stop.is_set():
-                    item = replace(item, reason=EndReason.STOPPED, truncated=False)
-                    tally.truncated = False  # the rest was not asked for
+                    item = replace(item, reason=EndReason.STOPPED)
                 yield from _windowed(windower, item)
                 if stop.is_set():
                     break

@@ -198,7 +198,7 @@ def test_several_labels_live_side_by_side() -> None:
     ("reason", "truncated", "flags"),
     [
         (EndReason.END, False, ()),
-        (EndReason.STOPPED, False, ()),
+        (EndReason.STOPPED, False, (Flag.INTERRUPTED,)),  # of a file: it will be analysed again
         (EndReason.END, True, (Flag.TRUNCATED,)),
         (EndReason.GAP, False, (Flag.GAP,)),
         (EndReason.RECONNECT, False, (Flag.GAP,)),
@@ -214,6 +214,13 @@ def test_the_end_of_a_session_ends_its_actions(
     assert told([last]) == ["end 0-1"]
     assert last.flags == flags
     assert d.take(end(reason)) == []
+
+
+def test_a_camera_that_is_stopped_has_seen_its_events_end() -> None:
+    d, gate = detector(merge_gap_s=5), session(kind="live")
+    d.push(window(0, 0.8, of=gate))
+    (last,) = d.take(end(EndReason.STOPPED, of=gate))
+    assert last.flags == ()
 
 
 def test_flags_of_the_windows_that_held_it_stay() -> None:
