@@ -118,7 +118,7 @@ class SessionEnd:
 
     @property
     def unfinished(self) -> bool:
-        """A file that was stopped before its end, and will be looked at again from its beginning."""
+        """A file that was stopped before its end, and will be looked at again as a whole."""
         return self.reason is EndReason.STOPPED and self.session.kind == "file"
 
 

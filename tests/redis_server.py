@@ -65,6 +65,12 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
+    def wipe(self) -> None:
+        """Delete its data; it must not run."""
+        assert self._process is None
+        shutil.rmtree(self._folder)
+        Path(self._folder).mkdir()
+
     def freeze(self) -> None:
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)

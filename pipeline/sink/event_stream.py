@@ -9,18 +9,19 @@ The rule that is easy to get wrong: an event is a repeat only **while the entry 
 in the stream**. So a stream that was deleted, trimmed or restored from an old copy is filled again,
 and a forgotten key never keeps an event out.
 
-An ``end`` that is flagged ``interrupted`` is provisional: a file that was stopped is analysed again,
-by anybody anywhere, and the action goes on. So it is stored beside the numbering, and what follows
-it is stored with a ``seq`` of one more than it was sent with; no number is missing, none comes twice.
+An ``end`` that is flagged ``interrupted`` is provisional: a file that was stopped is analysed
+again, by anybody anywhere, and the action goes on. So it is stored beside the numbering, and what
+follows it is stored with a ``seq`` of one more than it was sent with: none is missing, none comes
+twice.
 
     first run, stopped    0 start   1 update   2 end, interrupted
     second run            0 start   1 update                        2 update   3 end     as sent
     in the stream         0         1          2                    3          4         as stored
     third run             0         1                               2          3         all known
 
-The key holds ``<last> <entry's id> <shift> <cut>``: the last number sent but for interrupted ends (-1
-for none), the entry that was added last, how many interrupted ends there are, and the last one's
-number as sent (-1 for none).
+The key holds ``<last> <entry's id> <shift> <cut>``: the last number sent but for interrupted ends,
+the entry that was added last, how many interrupted ends there are, and the last one's number as
+sent (-1 for none).
 
 A batch is stored whole or not at all: what may refuse it (memory, rights, the kind of a key, a
 replica) does so before the first entry. Cost: 14 us per event in Redis (a plain XADD takes 4), and

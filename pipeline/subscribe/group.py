@@ -5,6 +5,7 @@ Taking over (``claim``) changes an entry's owner without counting a delivery (JU
 it was really begun, and an entry that kills its consumer doesn't drag its neighbours along.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from redis.typing import EncodableT, FieldT
 from pipeline import wire
 from pipeline.broker import code
 from pipeline.subscribe.entries import FIRST, Entry, from_streams
+
+log = logging.getLogger(__name__)
 
 DEAD_MAXLEN = 100_000  # dead letters are for people: more than they will read
 LONG_AGO_MS = 30 * 24 * 3600 * 1000  # idle for a month: longer than any claim_idle_s
@@ -57,6 +60,11 @@ class Group:
             self.create("0")
         except RedisError:
             return False
+        log.warning(
+            "group %r was gone, with its stream or its whole Redis; it is made again, from the "
+            "oldest event that %s keeps",
+            *(self.name, self._key),
+        )
         return True
 
     def read_new(self, count: int, block_s: float) -> list[Entry]:
@@ -83,8 +91,12 @@ class Group:
             deliveries = int(pending[0]["times_delivered"])
         return replace(entries[0], deliveries=deliveries)
 
-    def claim(self, cursor: str, idle_s: float) -> str | None:
-        """Take over what nobody acknowledged for ``idle_s``; where to go on, None at the end."""
+    def claim(self, cursor: str, idle_s: float) -> tuple[str | None, int]:
+        """Take over what nobody acknowledged for ``idle_s``.
+
+        Where to go on, None at the end; and how many of them were trimmed away and are let go
+        (by Redis 7; 6.2 hands them over like others, and ``read_own`` finds them empty).
+        """
         reply: object = self.client.xautoclaim(
             self._key,
             self.name,
@@ -95,7 +107,8 @@ class Group:
             justid=True,
         )
         after = str(reply[0]) if isinstance(reply, list) and reply else FIRST
-        return None if after == FIRST else after
+        trimmed = reply[2] if isinstance(reply, list) and len(reply) > 2 else []
+        return None if after == FIRST else after, len(trimmed)
 
     def keep(self, entries: Sequence[Entry]) -> list[Entry]:
         """Those of the entries that are still ours, their idle time set back to zero."""

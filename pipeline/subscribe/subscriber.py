@@ -36,7 +36,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -221,7 +221,10 @@ class Subscriber:
 
     def _sweep(self) -> None:
         start, idle_s = self._cursor, self._rules.claim_idle_s
-        after = self._insist(lambda: self._group.claim(start, idle_s))
+        after, trimmed = self._insist(lambda: self._group.claim(start, idle_s))
+        if trimmed:
+            log.warning("%d entries were trimmed before they were handled", trimmed)
+            self.counts["trimmed"] += trimmed
         # In a later part of a round, only what it took over: the refused were tried in the first.
         self._own_after = just_before(start)
         self._cursor = after or FIRST
@@ -241,8 +244,9 @@ class Subscriber:
             self._pass_over(entry, "trimmed")
             return None
         if entry.deliveries > self._rules.max_deliveries:
-            reason = f"begun {entry.deliveries - 1} times, never acknowledged"
-            self._bury(entry, "dead", reason)
+            begun = entry.deliveries - 1  # this delivery is the one that buries it
+            reason = f"begun {begun} times, never acknowledged"
+            self._bury(replace(entry, deliveries=begun), "dead", reason)
             return None
         try:
             event = wire.from_fields(entry.fields)
