@@ -17,7 +17,7 @@ import logging
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -33,6 +33,7 @@ from actors.metrics import families
 from actors.seen import Observed, Part, Seen, look
 from pipeline.config import HealthConfig
 from pipeline.errors import ConfigError
+from pipeline.subscribe import GroupState
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +57,16 @@ class Health:
         self._now = now
         self._turned_s = now()
         self._deployment: Observed | None = None
+        self._groups: Callable[[], Sequence[GroupState]] = lambda: ()
         self._looking = Lock()
         self._seen = Seen()
         self._seen_s = float("-inf")
 
-    def watch(self, deployment: Observed) -> None:
-        """It has started."""
-        self._deployment = deployment
+    def watch(
+        self, deployment: Observed, groups: Callable[[], Sequence[GroupState]] = lambda: ()
+    ) -> None:
+        """It has started; ``groups`` asks how far its consumers are, and doesn't take long."""
+        self._deployment, self._groups = deployment, groups
         self.turn()
 
     def turn(self) -> None:
@@ -93,7 +97,7 @@ class Health:
     def _look(self) -> Seen:
         with self._looking:
             if self._deployment and self._now() - self._seen_s > SEEN_S:
-                self._seen = look(self._deployment)
+                self._seen = look(self._deployment, self._groups)
                 self._seen_s = self._now()
             return self._seen
 

@@ -21,6 +21,7 @@ from actors.snapshot import StreamSnapshot
 from pipeline.latency import Histogram
 from pipeline.sink import OutboxState
 from pipeline.stream import CameraState
+from pipeline.subscribe import GroupState
 from pipeline.tally import Tally
 
 PREFIX = "actionstream"
@@ -40,6 +41,7 @@ def families(seen: Seen) -> Iterator[Metric]:
     for outbox in (part.answer.outbox for part in seen.parts if part.answer):
         if outbox is not None:
             yield from _outbox(outbox)
+    yield from _groups(seen.groups)
 
 
 COUNTERS: dict[str, tuple[str, Callable[[Tally], float]]] = {
@@ -256,6 +258,24 @@ def _outbox(state: OutboxState) -> Iterator[Metric]:
         ("stream", "reason"),
         state.dropped.items(),
     )
+
+
+def _groups(groups: Iterable[GroupState]) -> Iterator[Metric]:
+    """Of whoever reads the events from Redis."""
+    rows = [((group.name,), group) for group in groups]
+    for name, (text, value) in GROUPS.items():
+        yield _gauge(name, text, ("group",), [(labels, value(each)) for labels, each in rows])
+
+
+GROUPS: dict[str, tuple[str, Callable[[GroupState], float]]] = {
+    "group_consumers": ("Consumers of a group", lambda group: group.consumers),
+    "group_pending_events": ("Given to a consumer, not acknowledged", lambda group: group.pending),
+    "group_lost_events": (
+        "Trimmed before the group read them, until it reads on",
+        lambda group: group.lost,
+    ),
+    "group_lag_events": ("Not given to a consumer of the group yet", lambda group: group.lag),
+}
 
 
 def _counter(name: str, text: str, labels: tuple[str, ...], rows: Rows) -> Metric:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +21,10 @@ from actors.cluster import NAMESPACE
 from actors.publisher import Publisher
 from actors.recognizer import Recognizer
 from actors.snapshot import PartSnapshot, StreamSnapshot
+from pipeline.errors import BrokerError
 from pipeline.latency import PublishLatency
 from pipeline.sink import OutboxState
+from pipeline.subscribe import GroupState
 
 ANSWER_S = 2.0  # a publisher's call takes 1 ms, a camera's answer is a copy of counters
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -81,9 +83,11 @@ class Seen:
     restarts: int = 0
     process: Process | None = None
     """Of the supervisor."""
+    groups: Sequence[GroupState] = ()
+    """Whoever reads the events; none while Redis is away."""
 
 
-def look(deployment: Observed) -> Seen:
+def look(deployment: Observed, groups: Callable[[], Sequence[GroupState]] = lambda: ()) -> Seen:
     """The deployment as it is; takes a few seconds at most."""
     parts = [(part.name, part.role) for part in deployment.parts()] if _ray_is_here() else []
     return Seen(
@@ -91,7 +95,15 @@ def look(deployment: Observed) -> Seen:
         parts=_asked(parts),
         restarts=deployment.restarts,
         process=this_process(),
+        groups=_groups(groups),
     )
+
+
+def _groups(ask: Callable[[], Sequence[GroupState]]) -> Sequence[GroupState]:
+    try:
+        return ask()
+    except BrokerError:  # the outbox tells
+        return ()
 
 
 def this_process() -> Process | None:

@@ -23,6 +23,7 @@ DEFAULT_PREFIX = "actionstream"
 _PLAIN = ("event_id", "seq", "type", "stream_id", "label")
 _UNSTORED = ("arrived_s", "held_pts_s")
 _REST = tuple(field.name for field in fields(ActionEvent) if field.name not in _PLAIN + _UNSTORED)
+_DEAD = ("id", "group", "consumer", "deliveries", "reason", "at")
 _SOURCE_KINDS: dict[object, SourceKind] = {"live": "live", "file": "file"}
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -199,6 +200,14 @@ def to_dead_fields(
         "dead_reason": reason,
         "dead_at": repr(at),
     }
+
+
+def from_dead_fields(stored: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Why nobody could use it (``group``, ``reason`` …), and the entry's own fields."""
+    names = {f"dead_{name}": name for name in _DEAD}
+    about = {names[name]: text for name, text in stored.items() if name in names}
+    original = {name: text for name, text in stored.items() if name not in names}
+    return about, original
 
 
 def _json_object(text: str, what: str) -> dict[str, object]:

@@ -13,6 +13,7 @@ from actors.cli import (
     analyze,
     cameras,
     data,
+    dead,
     demo,
     evaluate,
     events,
@@ -44,6 +45,7 @@ app.command()(cameras.resume)
 app.command()(cameras.reload)
 app.command()(events.events)
 app.command()(status.status)
+app.command()(dead.dead)
 app.command()(train.train)
 app.command("evaluate")(evaluate.evaluate_command)
 app.command("ablate")(ablate.ablate_command)

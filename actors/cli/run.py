@@ -12,15 +12,17 @@ from actors.cli.options import Prefix, RedisUrl, StateDir, config_of
 from actors.cli.show import complain, summary
 from actors.cli.signals import stopped_by_signals
 from actors.control import ControlServer
-from pipeline.broker import open_broker
+from pipeline.broker import open_broker, private_client
 from pipeline.model import load_from
 from pipeline.run import origin_of, settle
 from pipeline.sink import left_over
+from pipeline.subscribe import group_states
 
 if TYPE_CHECKING:
     from actors.supervisor import Supervisor
 
 DEPLOYMENT = "default"
+GROUPS_S = 1.0  # how long a look at the consumers may hold up a page while Redis is frozen
 
 
 def run(
@@ -53,6 +55,7 @@ def run(
         health = Health()
         with (
             open_broker(settings.redis) as broker,
+            private_client(broker.client, timeout_s=GROUPS_S) as asking,
             cluster(address),
             stopped_by_signals() as stop,  # after Ray, which puts handlers of its own
             served(health, settings.health, complain) as pages,
@@ -61,7 +64,7 @@ def run(
             ) as supervisor,
         ):
             deployment.start(supervisor)
-            health.watch(supervisor)
+            health.watch(supervisor, lambda: group_states(asking, settings.redis.prefix))
             welcome(deployment.names, settings.redis.prefix, broker.how_to_connect)
             if pages:
                 complain(f"health and metrics: {pages}/metrics")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -13,7 +14,7 @@ from actors.cli.options import ConfigFile, Prefix, RedisUrl, StateDir, redis_con
 from pipeline.broker import explain, open_broker
 from pipeline.errors import BrokerError
 from pipeline.sink import left_over
-from pipeline.subscribe import latest_status
+from pipeline.subscribe import GroupState, group_states, latest_status
 from pipeline.wire import dead_key, events_key
 
 
@@ -36,10 +37,11 @@ def status(
         try:
             kept = broker.client.xlen(events_key(where.prefix))
             dead = broker.client.xlen(dead_key(where.prefix))
-            groups = _groups(broker.client, events_key(where.prefix))
         except RedisError as error:
             raise BrokerError(f"{broker.url}: {explain(error)}") from None
-    out.print(f"{kept} events kept, {dead} dead letters")
+        groups = _table(group_states(broker.client, where.prefix))
+    more = "; see: actionstream dead" if dead else ""
+    out.print(f"{kept} events kept, {dead} dead letters{more}")
     for path, (waiting, oldest_s) in left_over(where).items():
         since = datetime.fromtimestamp(oldest_s or 0).strftime("%Y-%m-%d %H:%M:%S")
         out.print(f"{waiting} events wait in {path} since {since}", markup=False)
@@ -50,18 +52,11 @@ def status(
     return 0
 
 
-def _groups(client: object, key: str) -> Table:
+def _table(groups: Sequence[GroupState]) -> Table:
     table = Table("group", "consumers", "pending", "lag", box=None, pad_edge=False)
-    try:
-        groups = client.xinfo_groups(key)  # type: ignore[attr-defined]
-    except ResponseError:  # no events yet, so no stream
-        return table
     for group in groups:
-        lag = group.get("lag")
-        table.add_row(
-            Text(group["name"]),
-            str(group["consumers"]),
-            str(group["pending"]),
-            "unknown" if lag is None else str(lag),
-        )
+        lag = f"{group.lag} or more" if group.at_least else str(group.lag)
+        if group.lost:
+            lag += f", and {group.lost} trimmed before they were read"
+        table.add_row(Text(group.name), str(group.consumers), str(group.pending), lag)
     return table

@@ -66,7 +66,7 @@ def connect_socket(path: str, *, patient: bool = True) -> redis.Redis:
     )
 
 
-def private_client(client: redis.Redis) -> redis.Redis:
+def private_client(client: redis.Redis, *, timeout_s: float = SOCKET_TIMEOUT_S) -> redis.Redis:
     """A client of the same server with connections of its own, and with no patience.
 
     For reads that must not be repeated behind the caller's back, and for replies whose shape must
@@ -78,11 +78,13 @@ def private_client(client: redis.Redis) -> redis.Redis:
         for name, value in pool.connection_kwargs.items()
         if "maint_notifications" not in name  # those belong to the other pool
     }
+    if settings.get("socket_connect_timeout") is not None:
+        settings["socket_connect_timeout"] = min(timeout_s, settings["socket_connect_timeout"])
     settings.update(
         decode_responses=True,
         encoding_errors="surrogateescape",
         protocol=2,
-        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_timeout=timeout_s,
         retry=_retry(patient=False),
         retry_on_error=[],
     )

@@ -35,6 +35,12 @@ def from_streams(reply: object) -> list[Entry]:
     return from_stream(entries)
 
 
+def just_after(entry_id: str) -> str:
+    """The least id above: 7-1 -> 7-2."""
+    time_ms, _, number = entry_id.partition("-")
+    return f"{time_ms}-{int(number) + 1}"
+
+
 def just_before(entry_id: str) -> str:
     """The greatest id below: reading "after" it starts with ``entry_id``. 7-2 -> 7-1."""
     time_ms, _, number = entry_id.partition("-")

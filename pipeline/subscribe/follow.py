@@ -16,7 +16,7 @@ import redis
 from redis.exceptions import RedisError
 
 from pipeline import wire
-from pipeline.broker import SOCKET_TIMEOUT_S, Patience, Trial, code, place, private_client
+from pipeline.broker import SOCKET_TIMEOUT_S, Patience, Trial, code, explain, place, private_client
 from pipeline.errors import BrokerError
 from pipeline.records import ActionEvent
 from pipeline.subscribe.choice import Choice
@@ -140,6 +140,11 @@ class _Reader:
                     raise BrokerError(
                         f"{where}, stream {self._key!r}: {advice(error, verdict)}"
                     ) from None
+
+
+def explained(error: RedisError) -> str:
+    """What went wrong, and what to do."""
+    return advice(error, explain(error))
 
 
 def advice(error: RedisError, verdict: str) -> str:

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.records import ActionEvent
+from pipeline.sink import RedisSink
+from pipeline.wire import dead_key, events_key, to_dead_fields, to_fields
 from tests.footage import clip
+from tests.redis_server import RedisServer
 from tests.rtsp import RtspServer, dead_port, transcode
 
 ROOM = str(clip("room.webm"))
@@ -69,6 +73,41 @@ def test_what_analyze_writes_events_and_status_find_again(start: Command) -> Non
     out, _ = finished(start("status"))
     assert f"{len(events)} events kept" in out
     assert "ended" in out
+
+
+def test_dead_letters_are_listed_and_put_back_and_status_shows_the_groups(
+    start: Command, make_event: Callable[..., ActionEvent]
+) -> None:
+    with RedisServer() as server, server.client() as client:
+        where = ("--redis", f"redis://127.0.0.1:{server.port}")
+        RedisSink(client).write([make_event(seq) for seq in range(3)])
+        client.xgroup_create(events_key(), "alarms", id="0")
+        client.xreadgroup("alarms", "bell", {events_key(): ">"}, count=1)
+        letter = to_dead_fields(
+            to_fields(make_event(1)),
+            entry_id="1-0",
+            group="alarms",
+            consumer="bell",
+            deliveries=5,
+            reason="RuntimeError: no such bell",
+            at=1.0,
+        )
+        client.xadd(dead_key(), letter, id="1700000000000-0")
+        out, _ = finished(start("status", *where))
+        assert "3 events kept, 1 dead letters; see: actionstream dead" in out
+        assert out.splitlines()[-1].split() == ["alarms", "1", "1", "2"]
+        out, _ = finished(start("dead", *where))
+        assert "alarms, 5 times: RuntimeError: no such bell" in out
+        assert "opening something" in out
+        out, _ = finished(start("dead", "--group", "others", "--json", *where))
+        assert out == ""
+        _, errors = finished(start("dead", "--put-back", "17-0", *where), code=2)
+        assert "there is no dead letter '17-0'" in errors
+        _, errors = finished(start("dead", "--put-back", "1700000000000-0", *where))
+        assert "1 put back into actionstream:events" in errors
+        assert client.xlen(dead_key()) == 0
+        (_, stored) = client.xrevrange(events_key(), count=1)[0]
+        assert stored == to_fields(make_event(1))
 
 
 def test_a_rerun_gives_the_same_lines_and_ray_gives_them_too(start: Command) -> None:

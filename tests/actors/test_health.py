@@ -18,10 +18,11 @@ from actors.metrics import families
 from actors.seen import Answer, Part, Seen, this_process
 from actors.snapshot import PartSnapshot, StreamSnapshot
 from pipeline.config import HealthConfig
-from pipeline.errors import ConfigError
+from pipeline.errors import BrokerError, ConfigError
 from pipeline.latency import PublishLatency
 from pipeline.sink import OutboxState
 from pipeline.sink.sender import Delivery
+from pipeline.subscribe import GroupState
 from pipeline.tally import Tally
 
 
@@ -211,6 +212,30 @@ def test_parts_their_batches_and_the_outbox_are_there() -> None:
     assert found["actionstream_outbox_dropped_total", "full", "gate"] == 2
     assert found["actionstream_latency_seconds_count", "end_to_end", "gate"] == 1
     assert ("actionstream_latency_seconds_count", "end_to_end", "gone") not in found
+
+
+def test_who_reads_the_events_is_there() -> None:
+    alarms = GroupState(name="alarms", consumers=2, pending=3, lag=40, lost=1)
+    health = Health()
+    health.watch(Still(gate()), lambda: [alarms])
+    with listening(health) as port:
+        found = numbers(asked(port, "/metrics")[1])
+    label = (("group", "alarms"),)
+    assert found["actionstream_group_consumers", label] == 2
+    assert found["actionstream_group_pending_events", label] == 3
+    assert found["actionstream_group_lag_events", label] == 40
+    assert found["actionstream_group_lost_events", label] == 1
+
+
+def test_a_redis_that_is_away_costs_the_groups_alone() -> None:
+    def away() -> list[GroupState]:
+        raise BrokerError("connection refused")
+
+    health = Health()
+    health.watch(Still(gate()), away)
+    status, _, page = health.metrics("")
+    assert status == 200
+    assert b"actionstream_stream_state" in page
 
 
 def test_a_client_may_have_openmetrics_and_names_that_need_quotes() -> None:

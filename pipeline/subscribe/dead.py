@@ -1,0 +1,94 @@
+"""Dead letters: what a consumer group gave up on, for people who look into it.
+
+A letter that is put back goes to the end of the event stream as it was. The group that gave it up
+handles it as new; to the others it is a repeat of ``event_id, seq``, which they drop.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import redis
+from redis.exceptions import RedisError
+from redis.typing import EncodableT, FieldT
+
+from pipeline import wire
+from pipeline.broker import place
+from pipeline.errors import BrokerError
+from pipeline.subscribe.entries import Entry, from_stream, just_after
+from pipeline.subscribe.follow import explained
+
+PAGE = 500  # letters per XRANGE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """One entry of ``<prefix>:dead``."""
+
+    id: str
+    """Of the letter; its first part is Unix milliseconds."""
+    group: str
+    consumer: str
+    deliveries: int
+    reason: str
+    at: float
+    """Unix seconds."""
+    original: dict[str, str]
+    """The fields of the entry that was given up; of an event, unless it was malformed."""
+
+
+class DeadLetters:
+    """Those of one Redis."""
+
+    def __init__(self, client: redis.Redis, prefix: str = wire.DEFAULT_PREFIX) -> None:
+        self._client = client
+        self._prefix = prefix
+
+    def __iter__(self) -> Iterator[Letter]:
+        """The oldest first.
+
+        Raises:
+            BrokerError: Redis is away or refuses.
+        """
+        start = "-"
+        while entries := self._page(start):
+            yield from (_letter(entry) for entry in entries)
+            start = just_after(entries[-1].id)
+
+    def put_back(self, letter: Letter) -> None:
+        """Into the event stream, and out of the letters.
+
+        In this order: were it cut between, the event would come again and be known.
+
+        Raises:
+            BrokerError: Redis is away or refuses.
+        """
+        fields: dict[FieldT, EncodableT] = dict(letter.original.items())
+        try:
+            self._client.xadd(wire.events_key(self._prefix), fields)
+            self._client.xdel(wire.dead_key(self._prefix), letter.id)
+        except RedisError as error:
+            raise self._refused(error) from None
+
+    def _page(self, start: str) -> list[Entry]:
+        try:
+            found = self._client.xrange(wire.dead_key(self._prefix), min=start, count=PAGE)
+        except RedisError as error:
+            raise self._refused(error) from None
+        return from_stream(found)
+
+    def _refused(self, error: RedisError) -> BrokerError:
+        return BrokerError(f"{place(self._client)}: {explained(error)}")
+
+
+def _letter(entry: Entry) -> Letter:
+    about, original = wire.from_dead_fields(entry.fields)
+    deliveries = about.get("deliveries", "")
+    return Letter(
+        id=entry.id,
+        group=about.get("group", ""),
+        consumer=about.get("consumer", ""),
+        deliveries=int(deliveries) if deliveries.isascii() and deliveries.isdigit() else 0,
+        reason=about.get("reason", ""),
+        at=int(entry.id.partition("-")[0]) / 1000,
+        original=original,
+    )
