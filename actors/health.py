@@ -111,7 +111,14 @@ def _unready(parts: Iterable[Part]) -> Iterator[str]:
             yield f"{part.role} {part.name}: no answer; it may be starting again"
             continue
         outbox = part.answer.outbox
-        if outbox is not None and outbox.trouble and outbox.delivery.flow != "flowing":
+        if outbox is None:
+            continue
+        if outbox.full:
+            yield (
+                f"the outbox is full: {outbox.waiting} events wait, and the oldest of cameras are "
+                f"dropped ({outbox.delivery.reason or 'Redis is too slow'})"
+            )
+        if outbox.trouble and outbox.delivery.flow != "flowing":
             yield (
                 f"events are kept in memory alone: the disk takes none ({outbox.trouble}), "
                 f"nor does Redis ({outbox.delivery.reason})"

@@ -62,17 +62,28 @@ class Hold:
         if not self.trouble or time.monotonic() >= self._try_disk_at_s:
             self._save()
 
-    def oldest(self, after: int, count: int, *, in_memory_only: bool = False) -> list[Row]:
+    def oldest(self, after: int, count: int) -> list[Row]:
         """The first so many with a greater id that have not arrived."""
         after = max(after, self.arrived_id)
-        found: list[Row] = []
-        if self._journal is not None and not self._broken and not in_memory_only:
+        fresh = [row for row in self._unsaved if row.id > after]
+        return (self._saved(lambda journal: journal.read(after, count)) + fresh)[:count]
+
+    def oldest_live(self, after: int, count: int, *, in_memory_only: bool) -> list[Row]:
+        """The first so many of cameras: those that may be dropped."""
+        after = max(after, self.arrived_id)
+        fresh = [row for row in self._unsaved if row.id > after and _is_live(row)]
+        if in_memory_only:
+            return fresh[:count]
+        return (self._saved(lambda journal: journal.read_live(after, count)) + fresh)[:count]
+
+    def _saved(self, read: Callable[[Journal], list[Row]]) -> list[Row]:
+        """What can be read from disk."""
+        if self._journal is not None and not self._broken:
             try:
-                found = self._journal.read(after, count)
+                return read(self._journal)
             except (sqlite3.Error, ValueError) as error:
                 self._refused(error)
-        fresh = [row for row in self._unsaved if row.id > after]
-        return found + fresh[: count - len(found)]
+        return []
 
     def arrived(self, rows: Sequence[Row]) -> None:
         """These, the oldest, are out of our hands."""
@@ -236,6 +247,10 @@ class Hold:
                 "out, but don't outlive this process; make room or set redis.state_dir",
                 *(self._held or self._folder, said),
             )
+
+
+def _is_live(row: Row) -> bool:
+    return row.event.source_kind == "live"
 
 
 def _in_chunks(journal: Journal) -> Iterator[list[Row]]:

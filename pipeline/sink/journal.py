@@ -111,6 +111,15 @@ class Journal:
         )
         return list(_rows(found))
 
+    def read_live(self, after: int, count: int) -> list[Row]:
+        """The oldest of cameras with a greater id; looks at each of a file that stands before."""
+        found = self._db.execute(
+            "SELECT id, written_s, arrived_s, body FROM events WHERE id > ? AND "
+            "json_extract(body, '$.source_kind') = 'live' ORDER BY id LIMIT ?",
+            (after, count),
+        )
+        return list(_rows(found))
+
     def forget(self, upto: int) -> None:
         """Take out those up to this id: they have arrived."""
         self._db.execute("DELETE FROM events WHERE id <= ?", (upto,))

@@ -12,8 +12,9 @@ first loses nothing that ``write`` returned for. The second may take what was wr
 ``SYNC_S`` seconds before and Redis has not taken; a sync per write would take 20 ms here, in the
 middle of a path that promises twice a forward pass of 5 ms.
 
-Bounded by ``Limits``. Beyond it a camera's oldest events go, counted by stream and reason
-(``full``); for a file ``write`` waits. Where the disk takes nothing, ``MEMORY_EVENTS`` are kept in
+Bounded by ``Limits``. Beyond it the oldest events of cameras go, counted by stream and reason
+(``full``); for a file ``write`` waits, and what is in never goes for a camera's sake: it would not
+come again. Where the disk takes nothing, ``MEMORY_EVENTS`` are kept in
 memory (beyond it: reason ``memory``) and still sent. Cost: 0.1 to 0.2 ms per write while Redis
 takes events.
 """
@@ -26,17 +27,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.broker import Broker, Patience, default_state_dir, place, private_client
 from pipeline.config import RedisConfig
-from pipeline.errors import ConfigError, SinkError
+from pipeline.errors import SinkError
 from pipeline.records import ActionEvent
 from pipeline.sink.event_stream import BATCH, EventStream
 from pipeline.sink.hold import Hold
 from pipeline.sink.journal import Row, waiting
-from pipeline.sink.sender import REFUSED_WAIT_S, Delivery, Sender
+from pipeline.sink.sender import REFUSED_WAIT_S, Sender
+from pipeline.sink.state import Limits, OutboxState
 
 log = logging.getLogger(__name__)
 
@@ -45,37 +46,6 @@ SYNC_S = 1.0  # between two syncs of what waits
 FLUSH_S = 5.0  # at the end; what is left then stays on disk
 DROPPED_AT_ONCE = 100  # a hundredth of the limit, so that each event doesn't drop one
 SAY_S = 60.0  # between two lines about dropped events
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much may wait."""
-
-    max_events: int = 200_000
-    max_bytes: int = 256 << 20
-    """Of their text; the file takes about 1.3 times as much."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_events", "max_bytes"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"outbox: {name} must be more than 0; got {getattr(self, name)}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxState:
-    """How an outbox is doing."""
-
-    waiting: int
-    bytes: int
-    oldest_age_s: float
-    """How long the oldest has waited; 0 where none does."""
-    delivery: Delivery
-    trouble: str
-    """Why the disk takes nothing; empty where it does."""
-    repeats: int
-    """Events that Redis had already."""
-    dropped: dict[tuple[str, str], int] = field(default_factory=dict)
-    """By stream and reason."""
 
 
 class Outbox:
@@ -140,6 +110,7 @@ class Outbox:
                 oldest_age_s=max(0.0, self._now() - oldest[0].written_s) if oldest else 0.0,
                 delivery=self._sender.delivery,
                 trouble=hold.trouble,
+                full=self._nearly_full(),
                 repeats=self._stream.repeats,
                 dropped=dict(self._dropped),
             )
@@ -239,6 +210,16 @@ class Outbox:
                 )
             self._changed.wait(1.0)
 
+    def _nearly_full(self) -> bool:
+        """There was no room a moment ago, or soon is none: dropping makes some, a hundredth."""
+        share = 1 - 2 / DROPPED_AT_ONCE
+        hold, limits = self._hold, self._limits
+        return (
+            hold.waiting >= share * limits.max_events
+            or hold.bytes >= share * limits.max_bytes
+            or (hold.trouble != "" and hold.in_memory >= share * MEMORY_EVENTS)
+        )
+
     def _bound(self) -> None:
         """Let the oldest go where too much waits."""
         hold, limits = self._hold, self._limits
@@ -251,7 +232,7 @@ class Outbox:
 
     def _drop(self, reason: str, count: int) -> bool:
         hold = self._hold
-        rows = hold.oldest(self._taken_id, count, in_memory_only=reason == "memory")
+        rows = hold.oldest_live(self._taken_id, count, in_memory_only=reason == "memory")
         if not rows or not hold.drop(rows):
             return False
         self._dropped.update((row.event.stream_id, reason) for row in rows)

@@ -165,6 +165,12 @@ def test_redis_may_be_away_and_the_disk_may_be_full_but_not_both() -> None:
     assert "disk full" in reason
 
 
+def test_a_full_outbox_is_a_reason() -> None:
+    (reason,) = _unready(parts(outbox(full=True, waiting=200_000)))
+    assert reason.startswith("the outbox is full: 200000 events wait")
+    assert "refused" in reason
+
+
 def test_the_page_says_what_the_tallies_say() -> None:
     health = Health()
     health.watch(Still(gate()))

@@ -134,6 +134,28 @@ def test_beyond_its_limit_the_oldest_go_and_are_counted(
     assert set(range(20, 30)) <= set(left)  # what is being sent at the moment isn't dropped
 
 
+def test_a_camera_costs_no_event_of_a_file(
+    outboxes: Outboxes, make_event: MakeEvent, stored: Stored
+) -> None:
+    """As where a deployment took over what an analysis had left."""
+    port = free_port()
+    outbox = outboxes.open(port, limits=Limits(max_events=20))
+    outbox.write([make_event(seq, event_id="f", source_kind="file") for seq in range(15)])
+    for seq in range(30):
+        outbox.write([make_event(seq, stream_id="gate" if seq % 2 else "yard")])
+    state = outbox.state
+    assert state.full
+    assert state.dropped.keys() == {("yard", "full"), ("gate", "full")}
+    with RedisServer(port=port) as server:
+        assert outbox.flush(20) == 0
+        events = stored(server)
+    assert [event.seq for event in events if event.event_id == "f"] == list(range(15))
+    live = [event.seq for event in events if event.event_id != "f"]
+    assert live == sorted(live)
+    assert len(live) == 30 - sum(state.dropped.values()) < 10
+    assert not outbox.state.full
+
+
 def test_bytes_are_a_limit_too(outboxes: Outboxes, make_event: MakeEvent) -> None:
     outbox = outboxes.open(free_port(), limits=Limits(max_bytes=50_000))
     for seq in range(20):
