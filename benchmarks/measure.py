@@ -25,16 +25,20 @@ FOOTAGE = Path(__file__).parent.parent / ".footage" / "room.webm"
 CACHE = Path(gettempdir()) / "actionstream-benchmarks"
 
 
-def h264(width: int, height: int, *, seconds: int, fps: int = 25) -> Path:
-    """Real footage at a size, as H.264 with B-frames and GOPs of two seconds; made once."""
-    path = CACHE / f"{width}x{height}-{seconds}s.mp4"
+def h264(width: int, height: int, *, seconds: int, fps: int = 25, camera: bool = False) -> Path:
+    """Real footage at a size, as H.264 with GOPs of two seconds; made once.
+
+    With B-frames, or without as a ``camera`` sends it.
+    """
+    path = CACHE / f"{width}x{height}-{seconds}s{'-camera' if camera else ''}.mp4"
     if path.exists():
         return path
     CACHE.mkdir(exist_ok=True)
     partial = path.with_suffix(".part")
     number, wanted = 0, seconds * fps
+    options = {"preset": "veryfast", "g": str(2 * fps)} | ({"bf": "0"} if camera else {})
     with av.open(str(partial), "w", format="mp4") as out:
-        stream = out.add_stream("libx264", rate=fps, options={"preset": "veryfast", "g": "50"})
+        stream = out.add_stream("libx264", rate=fps, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         while number < wanted:
             with av.open(str(FOOTAGE)) as container:

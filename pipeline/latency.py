@@ -45,6 +45,30 @@ class Histogram:
         """How many there were."""
         return sum(self.counts)
 
+    def quantile_s(self, share: float) -> float:
+        """About the duration that this share of them didn't exceed; 0 where there are none.
+
+        Within a bucket they are taken for evenly spread; beyond the last bound, for the bound.
+        """
+        wanted, below, begin_s = share * self.total, 0, 0.0
+        for end_s, count in zip(BOUNDS_S, self.counts, strict=False):
+            if count and below + count >= wanted:
+                return begin_s + (end_s - begin_s) * max(0.0, wanted - below) / count
+            below, begin_s = below + count, end_s
+        return begin_s if self.total else 0.0
+
+    def __add__(self, other: "Histogram") -> "Histogram":
+        """Both together."""
+        return self._with(other, 1)
+
+    def __sub__(self, earlier: "Histogram") -> "Histogram":
+        """What came since an earlier state of it."""
+        return self._with(earlier, -1)
+
+    def _with(self, other: "Histogram", sign: int) -> "Histogram":
+        counts = [a + sign * b for a, b in zip(self.counts, other.counts, strict=True)]
+        return Histogram(counts=counts, sum_s=self.sum_s + sign * other.sum_s)
+
     def buckets(self) -> Iterator[tuple[float, int]]:
         """Upper end in seconds (infinity, at last) and how many took no longer."""
         below = 0
