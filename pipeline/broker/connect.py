@@ -6,16 +6,18 @@ business of sink and subscriber, which know what may be repeated.
 """
 
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.credentials import CredentialProvider
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from redis.retry import Retry
 
 from pipeline.broker.address import mask, resolve
-from pipeline.broker.faults import code, explain
-from pipeline.config import RedisConfig
+from pipeline.broker.faults import SecretUnreadable, code, explain
+from pipeline.config import RedisConfig, read_secret
 from pipeline.errors import BrokerError, ConfigError
 
 OLDEST = (6, 2)  # XAUTOCLAIM, ZMSCORE, XPENDING IDLE
@@ -40,7 +42,7 @@ def connect(config: RedisConfig) -> redis.Redis:
         check(probe, url)
     finally:
         probe.close()
-    return _client(url, password, patient=True)
+    return connect_later(config)
 
 
 def connect_later(config: RedisConfig) -> redis.Redis:
@@ -50,7 +52,13 @@ def connect_later(config: RedisConfig) -> redis.Redis:
         ConfigError: the address or the password can't be made out.
     """
     url, password = resolve(config)
-    return _client(url, password, patient=True)
+    client = _client(url, password, patient=True)
+    if config.password_file is not None:
+        settings = client.connection_pool.connection_kwargs
+        settings.pop("password")
+        user = settings.pop("username", None)
+        settings["credential_provider"] = _PasswordFile(user, config.password_file)
+    return client
 
 
 def connect_socket(path: str, *, patient: bool = True) -> redis.Redis:
@@ -131,6 +139,21 @@ def how_to_connect(url: str) -> str:
     if urlsplit(url).scheme == "unix":
         return f"redis-cli -s {urlsplit(url).path}"
     return f"redis-cli -u {mask(url)}"
+
+
+class _PasswordFile(CredentialProvider):
+    """The password as it stands in its file when a connection is made: it may be changed."""
+
+    def __init__(self, user: str | None, file: Path) -> None:
+        self._user = user
+        self._file = file
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        try:
+            password = read_secret(env=None, file=self._file, what="redis") or ""
+        except ConfigError as error:
+            raise SecretUnreadable(str(error)) from None
+        return (self._user, password) if self._user else (password,)
 
 
 def _client(url: str, password: str | None, *, patient: bool) -> redis.Redis:

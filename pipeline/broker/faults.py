@@ -36,6 +36,10 @@ _SCRIPT_LACKS_RIGHTS = re.compile(r"ACL failure in script|user executing the scr
 _CODE = re.compile(r"([A-Z]{2,})\b")
 
 
+class SecretUnreadable(AuthenticationError):
+    """The file of a password can't be read now; the text says which, and why."""
+
+
 def code(error: Exception) -> str:
     """The first word of Redis's reply, where it is a code: ``WRONGTYPE Operation …`` -> WRONGTYPE.
 
@@ -60,6 +64,8 @@ def passes(error: RedisError) -> bool:
 
 def explain(error: Exception) -> str:
     """What went wrong and what to do, without address and without secrets."""
+    if isinstance(error, SecretUnreadable):
+        return str(error)
     for cause in _chain(error):
         if isinstance(cause, OSError) and (said := _explain_os(cause)):
             return said

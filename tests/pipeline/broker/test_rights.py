@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import redis
 from pydantic import SecretStr
 
 from pipeline import wire
@@ -19,7 +20,14 @@ from pipeline.config import RedisConfig
 from pipeline.errors import BrokerError
 from pipeline.records import ActionEvent
 from pipeline.sink import StatusPost, open_outbox
-from pipeline.subscribe import Rules, Subscriber, follow, latest_status
+from pipeline.subscribe import (
+    DeadLetters,
+    Rules,
+    Subscriber,
+    follow,
+    group_states,
+    latest_status,
+)
 
 MakeEvent = Callable[..., ActionEvent]
 StartRedis = Callable[..., int]
@@ -75,6 +83,12 @@ def test_the_documented_rights_are_enough(
         worker.join()
         reader.close()
         assert (reader.counts["handled"], reader.counts["failed"]) == (2, 2)
+        (letter,) = DeadLetters(broker.client)
+        assert letter.reason == "RuntimeError: the bell is broken"
+    for config in (publisher, consumer):
+        with open_broker(config) as broker:
+            (group,) = group_states(broker.client)
+            assert (group.name, group.lag) == ("alarms", 0)
 
 
 @pytest.mark.parametrize("user", ["publisher", "consumer"])
@@ -87,6 +101,42 @@ def test_they_are_not_more_than_that(port: int, tmp_path: Path, user: str) -> No
         ):  # fmt: skip
             with pytest.raises(Exception, match=r"(?i)permission"):
                 broker.client.execute_command(*command)
+
+
+def test_a_password_file_is_read_again_at_each_connection(
+    port: int,
+    tmp_path: Path,
+    make_event: MakeEvent,
+    wait_until: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Changed at the server first, as one does; then in the file."""
+    file = tmp_path / "password"
+    file.write_text("PASSWORD\n")
+    file.chmod(0o600)
+    url = SecretStr(f"redis://publisher@127.0.0.1:{port}")
+    config = RedisConfig(url=url, password_file=file, state_dir=tmp_path / "state")
+    with (
+        redis.Redis(port=port, decode_responses=True) as admin,
+        open_broker(config) as broker,
+        open_outbox(config, broker) as outbox,
+    ):
+        outbox.write([make_event(0)])
+        assert outbox.flush(20) == 0
+        admin.execute_command("ACL", "SETUSER", "publisher", "resetpass", ">changed")
+        admin.execute_command("CLIENT", "KILL", "USER", "publisher")
+        outbox.write([make_event(1)])
+        wait_until(lambda: outbox.state.delivery.flow == "refused", "the old one to be refused")
+        file.chmod(0o640)  # and first by mistake for others to read
+        outbox.flush(1)
+        wait_until(lambda: "others can read" in outbox.state.delivery.reason, "it to be said")
+        file.write_text("changed\n")
+        file.chmod(0o600)
+        assert outbox.flush(20) == 0
+        assert broker.client.ping()
+        assert admin.xlen(wire.events_key()) == 2
+    assert "changed" not in caplog.text
+    assert "PASSWORD" not in caplog.text
 
 
 @pytest.fixture
