@@ -109,9 +109,22 @@ class Stretch:
             t.latency.decode for t in self.first.tallies.values()
         )
 
+    def stages_ms(self) -> dict[str, float]:
+        """Of each stage, the mean in milliseconds."""
+        means = {}
+        for stage in ("window", "queue", "inference"):
+            last = _sum(getattr(t.latency, stage) for t in self.last.tallies.values())
+            first = _sum(getattr(t.latency, stage) for t in self.first.tallies.values())
+            means[stage] = _mean_ms(last - first)
+        means["publish"] = _mean_ms(
+            _published(self.last.seen, "publish") - _published(self.first.seen, "publish")
+        )
+        return means
+
     def end_to_end(self) -> Histogram:
         """How long windows took from their last picture until their events were on disk."""
-        return _end_to_end(self.last.seen) - _end_to_end(self.first.seen)
+        last, first = self.last.seen, self.first.seen
+        return _published(last, "end_to_end") - _published(first, "end_to_end")
 
 
 class Deployment:
@@ -204,9 +217,13 @@ def _sum(histograms: Iterator[Histogram]) -> Histogram:
     return sum(histograms, Histogram())
 
 
-def _end_to_end(seen: Seen) -> Histogram:
+def _mean_ms(histogram: Histogram) -> float:
+    return 1000 * histogram.sum_s / max(1, histogram.total)
+
+
+def _published(seen: Seen, stage: str) -> Histogram:
     return _sum(
-        latency.end_to_end
+        getattr(latency, stage)
         for part in seen.parts
         if part.answer
         for latency in part.answer.latency.values()

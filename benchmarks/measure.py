@@ -111,9 +111,10 @@ def in_turn(*works: Callable[[], float], rounds: int = 5) -> list[float]:
     return [statistics.median(kept) for kept in results]
 
 
-def verdict(name: str, ratio: float, at_least: float, detail: str) -> bool:
-    """Print one line; was the promise kept?"""
-    kept = ratio >= at_least
-    print(f"{'ok  ' if kept else 'LOW '} {name}: {ratio:.2f} (at least {at_least:g}); {detail}")
+def verdict(name: str, ratio: float, bound: float, detail: str, *, most: bool = False) -> bool:
+    """Print one line; was the promise kept? The bound is the least, or the ``most``."""
+    kept = ratio <= bound if most else ratio >= bound
+    word, said = ("most", "HIGH") if most else ("least", "LOW ")
+    print(f"{'ok  ' if kept else said} {name}: {ratio:.2f} (at {word} {bound:g}); {detail}")
     sys.stdout.flush()
     return kept

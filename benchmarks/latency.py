@@ -1,0 +1,161 @@
+"""From a window's last picture to its event in Redis, over a bare forward pass.
+
+``python -m benchmarks.latency [--seconds 60]``: the 99th percentile with one camera, which has the
+machine for itself, and with sixteen, out of phase, at 70 % of what the machine can do.
+
+The clock starts when the picture has left the decoder (``arrived_s`` of the event) and stops when a
+reader of the stream has the event: so all of the way is in it, and a little more. Every window
+gives an event, through the durable outbox. The bare pass is one window, one thread, in a loop:
+measured before the deployment starts and after it ended, the median of both.
+"""
+
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median, quantiles
+from threading import Event, Thread
+from typing import cast
+
+import redis
+
+from actors.cluster import cluster
+from benchmarks.cameras import Deployment, camera_host, deployment, out_of_phase, private_redis
+from benchmarks.measure import h264, verdict, windows_of
+from benchmarks.outbox import busy_config
+from pipeline.broker import open_broker
+from pipeline.config import Config, SamplingConfig
+from pipeline.model import Recognizer, load, share_cpu
+from pipeline.wire import events_key, from_fields
+
+HOP = 2  # windows as often as they may come
+CAMERAS = 16
+LOAD = 0.7
+FULL_FPS = 50.0  # of two points per picture, each second ends a window: more than there is time for
+ONE_FPS = 12.5  # a window for every fourth picture: the next comes long after its event
+WARM_S = 5.0
+BARE = 300
+
+
+def bare_ms(recognizer: Recognizer) -> Callable[[], list[float]]:
+    """What gives the times of some forward passes, each of one window."""
+    window = windows_of(h264(640, 360, seconds=20))[:1]
+
+    def times_ms() -> list[float]:
+        share_cpu(1)
+        took = []
+        for _ in range(BARE):
+            began_s = time.perf_counter()
+            recognizer.scores(window)
+            took.append(1000 * (time.perf_counter() - began_s))
+        return took[BARE // 10 :]
+
+    return times_ms
+
+
+class Reader:
+    """Reads events as they come, and notes how old each was."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._came: list[tuple[float, dict[str, str]]] = []
+        self._stop = Event()
+        self._thread = Thread(target=self._read)
+
+    def take_ms(self) -> list[float]:
+        """Ages of the events since the last call, in milliseconds."""
+        came, self._came = self._came, []
+        ages = []
+        for at_s, fields in came:
+            event = from_fields(fields)
+            if event.latency_ms is not None and event.published_at is not None:
+                ages.append(event.latency_ms + 1000 * (at_s - event.published_at))
+        return ages
+
+    def __enter__(self) -> "Reader":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _read(self) -> None:
+        last = "$"
+        while not self._stop.is_set():
+            reply = self._client.xread({events_key(): last}, block=500)
+            at_s = time.time()
+            for _, entries in cast("list[tuple[str, list[tuple[str, dict[str, str]]]]]", reply):
+                self._came += [(at_s, fields) for _, fields in entries]
+                last = entries[-1][0]
+
+
+@contextmanager
+def scene(recognizer: Recognizer) -> Iterator[tuple[Deployment, Reader, str]]:
+    """A deployment whose every window gives an event, a reader of its Redis, a host of cameras."""
+    video = h264(640, 360, seconds=10, camera=True)
+    with private_redis() as where, cluster(), camera_host(video) as host:
+        events = busy_config(recognizer.spec.labels).events
+        config = Config(redis=where, sampling=SamplingConfig(hop=HOP), events=events)
+        with (
+            open_broker(where) as broker,
+            deployment(config, recognizer) as it,
+            Reader(broker.client) as reader,
+        ):
+            yield it, reader, host
+
+
+def ages_ms(
+    it: Deployment, reader: Reader, host: str, *, cameras: int, fps: float, length_s: float
+) -> tuple[list[float], float]:
+    """Ages of events with so many cameras, and windows scored per second."""
+    sources = out_of_phase(host, cameras, sample_fps=fps, every_s=HOP / fps)
+    it.attach(sources)
+    it.during(min(WARM_S, length_s))
+    reader.take_ms()
+    stretch = it.during(length_s)
+    ages = reader.take_ms()
+    if broken := it.detach(sources):
+        raise RuntimeError(f"laws are broken: {broken}")
+    print(
+        f"     {cameras} cameras at {fps:.1f} samples/s: "
+        f"{stretch.rate(lambda t: t.scored):.0f} windows/s scored, "
+        f"dropped {dict(stretch.dropped()) or 'none'}, {len(ages)} events; decode p99 "
+        f"{1000 * stretch.decode().quantile_s(0.99):.1f} ms; of the stages, in ms on average: "
+        + ", ".join(f"{name} {mean:.2f}" for name, mean in stretch.stages_ms().items())
+    )
+    return ages, stretch.rate(lambda t: t.scored)
+
+
+def judged(name: str, ages: list[float], bare: float, at_most: float) -> bool:
+    """Print one line; was the promise kept?"""
+    p99 = quantiles(ages, n=100)[98]
+    detail = f"p50 {median(ages):.1f}, p99 {p99:.1f} ms of {bare:.1f} ms bare"
+    return verdict(name, p99 / bare, at_most, detail, most=True)
+
+
+def main() -> bool:
+    """Measure; were the promises kept?"""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    length_s = parser.parse_args().seconds
+    recognizer = load("default", device="cpu")
+    passes = bare_ms(recognizer)
+    before = passes()
+    with scene(recognizer) as (it, reader, host):
+        one, _ = ages_ms(it, reader, host, cameras=1, fps=ONE_FPS, length_s=length_s)
+        between = passes()
+        _, full = ages_ms(it, reader, host, cameras=CAMERAS, fps=FULL_FPS, length_s=length_s / 3)
+        fps = LOAD * full * HOP / CAMERAS
+        many, _ = ages_ms(it, reader, host, cameras=CAMERAS, fps=fps, length_s=length_s)
+    bare = median(before + between + passes())
+    kept = [
+        judged("picture to Redis, 1 camera", one, bare, 2),
+        judged(f"picture to Redis, {CAMERAS} cameras at {LOAD:.0%} load", many, bare, 6),
+    ]
+    return all(kept)
+
+
+if __name__ == "__main__":
+    sys.exit(not main())
