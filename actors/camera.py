@@ -38,8 +38,9 @@ CALLS = 2
 meanwhile goes together in the next, so calls grow with the load."""
 
 COMPANY_S = 0.002
-"""How long a call waits for other windows. Streams that were answered by one call are due again one
-after the other: without it 2.6 windows share a call, with it 6, for 0.75 of the CPU a window."""
+"""How long a call waits for other windows while another is under way. Streams that were answered by
+one call are due again one after the other: without it 2.6 windows share a call, with it 6, for 0.75
+of the CPU a window."""
 
 LAST_WORD_S = 10.0  # a publisher that died is back by then; one that hangs may hang for ever
 
@@ -51,7 +52,7 @@ def calls_to(recognizer: ActorHandle[Recognizer], batch_size: int) -> Batcher:
         answers: list[Scores] = ray.get(recognizer.scores.remote(windows))
         return answers
 
-    return Batcher(scores, batch_size=batch_size, timeout_s=COMPANY_S, workers=CALLS)
+    return Batcher(scores, batch_size=batch_size, timeout_s=COMPANY_S, workers=CALLS, eager=True)
 
 
 @dataclass(slots=True, kw_only=True)

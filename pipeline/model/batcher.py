@@ -1,7 +1,7 @@
 """Windows of many streams, computed together.
 
 Each worker takes what is waiting, up to ``batch_size`` windows of one shape, and waits at most
-``timeout_s`` for company. Callers hold at most two windows per stream, which bounds the queue.
+``timeout_s`` for company; an ``eager`` one only while another worker is busy. Callers hold at most two windows per stream, which bounds the queue.
 """
 
 from __future__ import annotations
@@ -38,10 +38,13 @@ class Batcher:
         batch_size: int = 8,
         timeout_s: float = 0.0,
         workers: int = 1,
+        eager: bool = False,
     ) -> None:
         self._score = score
         self._batch_size = batch_size
         self._timeout_s = timeout_s
+        self._eager = eager
+        self._busy = 0
         self._queue: deque[_Waiting] = deque()
         self._changed = Condition()
         self._closed = False
@@ -99,19 +102,24 @@ class Batcher:
 
     def _work(self) -> None:
         while taken := self._next_batch():
-            batch = [entry for entry in taken if entry.answer.set_running_or_notify_cancel()]
-            if not batch:
-                continue
-            try:
-                answers = self._score([entry.window for entry in batch])
-                if len(answers) != len(batch):
-                    raise RuntimeError(f"{len(answers)} answers to {len(batch)} windows")
-            except Exception as error:  # noqa: BLE001 - each caller gets it, the worker goes on
-                for entry in batch:
-                    entry.answer.set_exception(error)
-            else:
-                for entry, scores in zip(batch, answers, strict=True):
-                    entry.answer.set_result(scores)
+            self._answer([e for e in taken if e.answer.set_running_or_notify_cancel()])
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
+
+    def _answer(self, batch: Sequence[_Waiting]) -> None:
+        if not batch:
+            return
+        try:
+            answers = self._score([entry.window for entry in batch])
+            if len(answers) != len(batch):
+                raise RuntimeError(f"{len(answers)} answers to {len(batch)} windows")
+        except Exception as error:  # noqa: BLE001 - each caller gets it, the worker goes on
+            for entry in batch:
+                entry.answer.set_exception(error)
+        else:
+            for entry, scores in zip(batch, answers, strict=True):
+                entry.answer.set_result(scores)
 
     def _next_batch(self) -> list[_Waiting]:
         """What is computed next; empty when the batcher is closed and nothing is left."""
@@ -120,7 +128,9 @@ class Batcher:
                 self._changed.wait_for(lambda: self._queue or self._closed)
                 if not self._queue:
                     return []
-                left_s = self._queue[0].since_s + self._timeout_s - time.monotonic()
+                waits = self._busy > 0 or not self._eager
+                timeout_s = self._timeout_s if waits else 0.0
+                left_s = self._queue[0].since_s + timeout_s - time.monotonic()
                 if len(self._queue) >= self._batch_size or left_s <= 0 or self._closed:
                     return self._take()
                 self._changed.wait(left_s)
@@ -130,6 +140,7 @@ class Batcher:
         batch = [entry for entry in self._queue if entry.shape == shape][: self._batch_size]
         for entry in batch:
             self._queue.remove(entry)
+        self._busy += 1
         self.sizes[len(batch)] += 1
         self.batches += 1
         self.windows += len(batch)

@@ -158,3 +158,19 @@ def test_closing_finishes_what_waits_and_ends_the_threads(
     with pytest.raises(RuntimeError, match="closed"):
         batcher.submit(make_window(spec, 9))
     batcher.close()
+
+
+def test_an_eager_batcher_waits_for_company_only_while_a_batch_is_computed(
+    spec: ModelSpec, make_window: MakeWindow
+) -> None:
+    network = Network(held=True)
+    with Batcher(network, batch_size=2, timeout_s=3600, workers=2, eager=True) as batcher:
+        first = batcher.submit(make_window(spec, 0))
+        assert network.entered.acquire(timeout=20)  # alone, an hour too early
+        second = batcher.submit(make_window(spec, 1))
+        third = batcher.submit(make_window(spec, 2))
+        assert network.entered.acquire(timeout=20)
+        fourth = batcher.submit(make_window(spec, 3))  # alone as well, once nothing is computed
+        network.go.set()
+        assert [value(answer) for answer in (first, second, third, fourth)] == [0, 2, 4, 6]
+    assert network.batches == [[0], [2, 4], [6]]
