@@ -109,7 +109,10 @@ def analyze(
     if unsent:
         complain(f"{unsent} events are left on disk; the next analyze or run sends them")
     if stop.is_set():
-        complain("interrupted: open events were ended, the rest was not looked at")
+        complain(
+            "interrupted: open events were ended for now, the rest was not looked at; the same "
+            "call again begins anew, and tells their true ends"
+        )
     failed = stop.is_set() or unsent or any(outcome.error for outcome in outcomes)
     return 1 if failed else 0
 
