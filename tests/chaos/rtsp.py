@@ -6,7 +6,8 @@ What goes wrong stands in the path of the URL, so one server is many cameras:
     rtsp://127.0.0.1:PORT/gate,stall=30           sends nothing more after 30 pictures
     rtsp://127.0.0.1:PORT/gate,stall=30,pause=2   … for two seconds
 
-See ``Script`` for the rest. Alone, as a child: python -m tests.chaos.rtsp VIDEO [VIDEO]
+See ``Script`` for the rest, and ``Mood`` for what can be changed while it runs.
+Alone, as a child: python -m tests.chaos.rtsp VIDEO [VIDEO]
 """
 
 import base64
@@ -19,57 +20,15 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 
 from tests.chaos.rtsp_media import RtpWriter, Unit, Video, read_video
+from tests.chaos.script import Mood, Script
 
 REALM = "chaos"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Script:
-    """What goes wrong, and when: most are numbers of pictures."""
-
-    mute: int = 0
-    """1: accepts and never answers; 2: answers OPTIONS, and nothing after it."""
-    deny: int = 0
-    """1: no login is good enough."""
-    missing: int = 0
-    """1: no such path."""
-    start: int = 0
-    """Begins with this picture, so perhaps without a key frame."""
-    blind: int = 0
-    """1: never sends a key frame."""
-    stall: int = 0
-    """Sends nothing more after so many."""
-    pause: float = 0
-    """Seconds after which a stalled camera goes on."""
-    cut: int = 0
-    """Resets the connection after so many."""
-    end: int = 0
-    """Closes the connection in order after so many."""
-    corrupt: int = 0
-    """Every so manieth picture is damaged."""
-    lose: int = 0
-    """Every so manieth RTP packet is lost."""
-    jump: int = 0
-    """The clock is set after so many …"""
-    by: float = -60.0
-    """… by so many seconds."""
-    resize: int = 0
-    """Goes on with the second video after so many."""
-    report: int = 0
-    """1: sends RTCP sender reports, whose clock is an hour ahead."""
-    speed: float = 1.0
-    """Pictures come so many times as fast as they should; their times don't."""
-
-    @classmethod
-    def of(cls, path: str) -> "Script":
-        given = dict(part.split("=") for part in path.split("/")[0].split(",")[1:])
-        kinds = {one.name: one.type for one in fields(cls)}
-        return cls(**{k: int(v) if kinds[k] is int else float(v) for k, v in given.items()})
+LOOK_S = 0.02  # how soon a camera that was frozen goes on
 
 
 @dataclass
@@ -82,6 +41,7 @@ class ChaosCamera:
     port: int = 0
     requests: Counter[str] = field(default_factory=Counter)
     """By method."""
+    mood: Mood = field(default_factory=Mood)
 
     def __enter__(self) -> "ChaosCamera":
         self._videos: list[Video] = [read_video(path) for path in self.videos]
@@ -127,6 +87,8 @@ class ChaosCamera:
         self._connections.add(connection)
         raw = connection
         try:
+            if self.mood.refuses:
+                return
             if self.tls:
                 connection = self.tls.wrap_socket(connection, server_side=True)
                 self._connections.add(connection)
@@ -226,7 +188,8 @@ class _Conversation:
 
     def _play(self, script: Script) -> None:
         with suppress(OSError):
-            _Player(script, self._videos, self._send, self._gone).run()
+            mood = self._camera.mood
+            _Player(script, mood, self._videos, self._send, self._gone).run()
             if script.cut:
                 linger = struct.pack("ii", 1, 0)  # close() then resets
                 self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -244,43 +207,72 @@ class _Player:
     """Sends pictures at their pace, and does to them what the script says; returns at an end."""
 
     def __init__(
-        self, script: Script, videos: list[Video], send: Callable[[bytes, int], None], gone: Event
+        self,
+        script: Script,
+        mood: Mood,
+        videos: list[Video],
+        send: Callable[[bytes, int], None],
+        gone: Event,
     ) -> None:
         self._script, self._videos, self._send, self._gone = script, videos, send, gone
+        self._mood = mood
         self._rtp = RtpWriter()
         self._sent = 0
+        self._began_s = self._start_s()
+        self._shift_s = -mood.jumped_s
+        self._small, self._small_since = False, 0
 
     def run(self) -> None:
-        script, began_s = self._script, time.monotonic()
+        script = self._script
         for number in itertools.count():
             video, unit = self._unit(number)
-            due_s = began_s + number / (video.fps * script.speed)
+            due_s = self._began_s + number / (video.fps * script.speed)
             if self._gone.wait(max(0.0, due_s - time.monotonic())):
                 return
             if number in (script.end or None, script.cut or None):
                 return
             if script.stall and number == script.stall:
                 self._gone.wait(script.pause or None)
-                if self._gone.is_set():
-                    return
-                began_s += script.pause
+                self._began_s += script.pause
+            self._shift_s += self._frozen_s()
+            if self._gone.is_set():
+                return
             if script.blind and unit.key:
                 continue
             self._emit(number, unit, video.fps)
 
+    def _start_s(self) -> float:
+        now_s, turn_s, phase_s = time.monotonic(), self._script.turn, self._script.phase
+        return now_s + ((phase_s - now_s) % turn_s if turn_s else phase_s)
+
+    def _frozen_s(self) -> float:
+        """How long the camera sent nothing, just now: its time went on meanwhile."""
+        since_s = time.monotonic()
+        while self._mood.frozen and not self._gone.wait(LOOK_S):
+            pass
+        lost_s = time.monotonic() - since_s
+        if lost_s < LOOK_S:
+            return 0.0
+        self._began_s += lost_s
+        return lost_s
+
     def _unit(self, number: int) -> tuple[Video, Unit]:
         script = self._script
-        resized = bool(script.resize) and number >= script.resize
-        video = self._videos[1 if resized else 0]
-        at = number - script.resize if resized else number + script.start
+        small = self._mood.small or 0 < script.resize <= number
+        if small != self._small:
+            self._small, self._small_since = small, number
+        video = self._videos[1 if small else 0]
+        at = number - self._small_since if self._small_since else number + script.start
         unit = video.units[at % len(video.units)]
-        if script.corrupt and number % script.corrupt == script.corrupt - 1:
+        every = script.corrupt or self._mood.corrupt
+        if every and number % every == every - 1:
             unit = unit.damaged()
         return video, unit
 
     def _emit(self, number: int, unit: Unit, fps: float) -> None:
         script = self._script
         time_s = 1000 + number / fps + (script.by if script.jump and number >= script.jump else 0)
+        time_s += self._shift_s + self._mood.jumped_s
         if script.report and number % 25 == 0:
             self._send(self._rtp.sender_report(time_s, time.time() + 3600), 1)
         for packet in self._rtp.packets(unit, time_s):
