@@ -97,9 +97,10 @@ def lives(events: list[ActionEvent]) -> dict[str, list[ActionEvent]]:
     [
         (signal.SIGKILL, [1, 4, 9], []),
         (signal.SIGINT, [1, 4, 9], []),
+        (signal.SIGKILL, [4], ["--ray"]),
         (signal.SIGINT, [4], ["--ray"]),
     ],
-    ids=["killed", "stopped", "stopped on Ray"],
+    ids=["killed", "stopped", "killed on Ray", "stopped on Ray"],
 )
 def test_a_rerun_makes_the_stream_whole(
     video: Path,
