@@ -19,8 +19,11 @@ from threading import Event, Lock, Thread
 import ray
 from ray.actor import ActorHandle
 
+from actors.publisher import Publisher
 from actors.recognizer import Recognizer
 from actors.reporter import Reporter
+from actors.snapshot import Held, StreamState
+from actors.tether import end_with_parent
 from pipeline.config import DecodeConfig, Settings
 from pipeline.errors import ActionstreamError, SourceError
 from pipeline.model import Batcher
@@ -28,7 +31,6 @@ from pipeline.records import Scores, SessionEnd, SourceKind, Window
 from pipeline.run import answers
 from pipeline.source import Source
 from pipeline.stream import CameraState
-from pipeline.tally import Tally
 
 PER_CALL: dict[SourceKind, int] = {"live": 1, "file": 8}
 """Answers per call of the publisher: a camera's are urgent; a call takes about 1 ms of CPU."""
@@ -56,28 +58,6 @@ def calls_to(recognizer: ActorHandle[Recognizer], batch_size: int) -> Batcher:
 
 
 @dataclass(slots=True, kw_only=True)
-class StreamState:
-    """How one stream is doing, as the supervisor sees it."""
-
-    stream_id: str
-    state: str = "starting"
-    tally: Tally = field(default_factory=Tally)
-    detail: str = ""
-    """What people should know about the state."""
-    error: SourceError | None = None
-    """What was wrong with the input."""
-    lost: str | None = None
-    """What was wrong with us: the stream has to be started again."""
-    fatal: str | None = None
-    """What keeps events from being written: no stream can go on."""
-
-    @property
-    def done(self) -> bool:
-        """No thread works on it any more."""
-        return self.state in ("ended", "failed", "detached", "lost")
-
-
-@dataclass(slots=True, kw_only=True)
 class _Work:
     """One stream, and what is wanted of it."""
 
@@ -94,14 +74,23 @@ class Camera:
     """Some streams of one process."""
 
     def __init__(
-        self, settings: Settings, decode: DecodeConfig, batch_size: int, publisher: str
+        self,
+        settings: Settings,
+        decode: DecodeConfig,
+        batch_size: int,
+        publisher: str,
+        *,
+        made_of: str = "",
     ) -> None:
+        """``publisher`` is a name; ``made_of``: see ``Parts``."""
+        end_with_parent()
+        self.made_of = made_of
         self._settings = settings
         self._decode = decode
         self._batch_size = batch_size
         self._publisher = publisher
         self._reporter = Reporter(publisher)
-        self._calls: dict[str, Batcher] = {}
+        self._calls: dict[str, tuple[ActorHandle[Recognizer], Batcher]] = {}
         self._connecting = Lock()
         self._works: dict[str, _Work] = {}
 
@@ -121,6 +110,14 @@ class Camera:
     def states(self) -> list[StreamState]:
         """How each stream is doing."""
         return [work.state for work in self._works.values()]
+
+    def held(self) -> list[Held]:
+        """What it works on."""
+        return [
+            Held(source=work.source, recognizer=work.recognizer, paused=work.pause.is_set())
+            for work in self._works.values()
+            if not work.detach
+        ]
 
     def pause(self, stream_id: str) -> None:
         """Let go of a camera until it is resumed; a stream that is done stays as it is."""
@@ -157,11 +154,10 @@ class Camera:
         state = work.state
         try:
             submit = self._calls_to(work.recognizer).submit
-            publisher = ray.get_actor(self._publisher)
             try:
-                self._pump(work, submit, publisher)
+                self._pump(work, submit)
                 if work.detach:
-                    ray.get(publisher.forget.remote(state.stream_id))
+                    ray.get(ray.get_actor(self._publisher).forget.remote(state.stream_id))
                 self._finish(state, CameraState.DETACHED if work.detach else CameraState.ENDED)
             except SourceError as error:
                 state.error = error
@@ -179,23 +175,21 @@ class Camera:
         state.state, state.detail = now.value, detail
 
     def _calls_to(self, recognizer: str) -> Batcher:
-        """One for all streams that are pinned to it."""
+        """One for all streams that are pinned to it, until another takes its name."""
         with self._connecting:
-            if recognizer not in self._calls:
-                self._calls[recognizer] = calls_to(ray.get_actor(recognizer), self._batch_size)
-            return self._calls[recognizer]
+            actor = ray.get_actor(recognizer)
+            known, calls = self._calls.get(recognizer, (None, None))
+            if calls is None or known != actor:
+                if calls is not None:
+                    calls.close()
+                calls = calls_to(actor, self._batch_size)
+                self._calls[recognizer] = actor, calls
+            return calls
 
-    def _pump(
-        self,
-        work: _Work,
-        submit: Callable[[Window], Future[Scores]],
-        publisher: ActorHandle[object],
-    ) -> None:
-        """Carry answers to the publisher, one call ahead."""
+    def _pump(self, work: _Work, submit: Callable[[Window], Future[Scores]]) -> None:
+        """Carry answers to the publisher."""
         source, state = work.source, work.state
-        digest = self._settings.seen_by(source.knobs).digest()
-        ahead: ray.ObjectRef[int] | None = None
-        together: list[Scores | SessionEnd] = []
+        carrier = _Carrier(self._publisher, self._settings.seen_by(source.knobs).digest(), state)
 
         def report(stream_id: str, now: str, detail: str) -> None:
             self._reporter.report(stream_id, now, detail)
@@ -212,15 +206,46 @@ class Camera:
             report=report,
         ) as stream:
             for answer in stream:
-                together.append(answer)
-                if len(together) < PER_CALL[source.kind] and isinstance(answer, Scores):
-                    continue
-                if ahead is not None:
-                    state.tally.events += ray.get(ahead)
-                ahead = publisher.publish.remote(source.stream_id, digest, together)
-                together = []
-            if ahead is not None:
-                state.tally.events += ray.get(ahead)
-            if together:
-                last = publisher.publish.remote(source.stream_id, digest, together)
-                state.tally.events += ray.get(last)
+                carrier.take(answer, PER_CALL[source.kind])
+            carrier.finish()
+
+
+class _Carrier:
+    """One stream's answers on their way to the publisher, one call ahead.
+
+    The publisher is looked up for each session. One that died under a session had its open events,
+    so the session ends with it; a camera that was idle meanwhile begins with the next one.
+    """
+
+    def __init__(self, publisher: str, settings_digest: str, state: StreamState) -> None:
+        self._name = publisher
+        self._digest = settings_digest
+        self._state = state
+        self._publisher: ActorHandle[Publisher] | None = None
+        self._ahead: ray.ObjectRef[int] | None = None
+        self._together: list[Scores | SessionEnd] = []
+
+    def take(self, answer: Scores | SessionEnd, per_call: int) -> None:
+        self._together.append(answer)
+        if len(self._together) >= per_call or isinstance(answer, SessionEnd):
+            self._send()
+        if isinstance(answer, SessionEnd):
+            self._publisher = None
+
+    def finish(self) -> None:
+        if self._together:
+            self._send()
+        self._await()
+
+    def _send(self) -> None:
+        self._await()
+        if self._publisher is None:
+            self._publisher = ray.get_actor(self._name)
+        publish = self._publisher.publish
+        self._ahead = publish.remote(self._state.stream_id, self._digest, self._together)
+        self._together = []
+
+    def _await(self) -> None:
+        if self._ahead is not None:
+            self._state.tally.events += ray.get(self._ahead)
+            self._ahead = None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from hashlib import sha256
+from importlib.metadata import version
 from typing import TypeVar
 
 import ray
+from pydantic_core import to_jsonable_python
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
@@ -17,7 +21,7 @@ from actors.camera import CALLS, Camera
 from actors.cluster import NAMESPACE
 from actors.publisher import Publisher
 from actors.recognizer import Recognizer
-from actors.snapshot import PartSnapshot, RecognizerLoad, Role
+from actors.snapshot import Held, PartSnapshot, RecognizerLoad, Role
 from pipeline.config import Config, RecognizerConfig, RedisConfig, Settings
 from pipeline.errors import ActionstreamError
 from pipeline.events import Origin
@@ -26,6 +30,7 @@ from pipeline.run import usable_cpus
 START_TIMEOUT_S = 120  # a recognizer imports torch and loads its weights: 10 s on a busy machine
 SPARE_CALLS = 4  # to a recognizer, beside those that every camera actor may have under way
 ARCHIVE_BATCH_TIMEOUT_MS = 10.0  # a batch of 4 takes the CPU 0.6 of four windows one by one
+ADOPT_S = 10.0  # how long actors that were left may take to say what they are
 LOOK_TIMEOUT_S = 1.0  # for whoever shows how parts do: one that is busy is shown without its pid
 
 T = TypeVar("T")
@@ -40,6 +45,8 @@ class Parts:
         self._config = config
         self._settings = settings
         self._callers = callers
+        self.made_of = ""
+        """Digest of all that the actors are made of; one that says another is no use to us."""
         self.recognizers = [self.name_of(f"recognizer-{n}") for n in range(config.recognizer.count)]
 
     def name_of(self, part: str) -> str:
@@ -60,7 +67,7 @@ class Parts:
             max_restarts=-1,
             max_task_retries=-1,
             max_concurrency=CALLS * self._callers + SPARE_CALLS,
-        ).remote(self._config.model, self._batching(wait_for_company))
+        ).remote(self._config.model, self._batching(wait_for_company), made_of=self.made_of)
 
     def await_recognizers(self) -> None:
         """Return when each has its weights.
@@ -86,7 +93,7 @@ class Parts:
         return (
             ray.remote(Publisher)
             .options(name=name, namespace=NAMESPACE, lifetime="detached", num_cpus=0)
-            .remote(self._settings.events, origin, redis, keep=keep)
+            .remote(self._settings.events, origin, redis, keep=keep, made_of=self.made_of)
         )
 
     def start_camera(self, name: str) -> ActorHandle[Camera]:
@@ -100,8 +107,33 @@ class Parts:
                 self._config.decode,
                 self._config.recognizer.batch_size,
                 self.name_of("publisher"),
+                made_of=self.made_of,
             )
         )
+
+    def adopt(self) -> set[str]:
+        """Names of actors that a supervisor before us left at work; those of no use are ended."""
+        names = [
+            named["name"]
+            for named in ray.util.list_named_actors(all_namespaces=True)
+            if named["namespace"] == NAMESPACE and named["name"].startswith(f"{self._name}/")
+        ]
+        asked = {name: _asked_by_name(name, _made_of) for name in names}
+        refs = [ref for ref in asked.values() if ref is not None]
+        if refs:
+            ray.wait(refs, num_returns=len(refs), timeout=ADOPT_S)
+        ours = {name for name, ref in asked.items() if _answer(ref, str) == self.made_of}
+        for name in set(names) - ours:
+            kill(name)
+        return ours
+
+    def held(self, cameras: Sequence[str]) -> dict[str, list[Held]]:
+        """What camera actors work on; one that doesn't say is left out."""
+        asked = {name: find(name).held.remote() for name in cameras}
+        if asked:
+            ray.wait(list(asked.values()), num_returns=len(asked), timeout=ADOPT_S)
+        said = {name: _answer(ref, list) for name, ref in asked.items()}
+        return {name: held for name, held in said.items() if held is not None}
 
     def snapshot(self, cameras: Sequence[str]) -> list[PartSnapshot]:
         """Every process, asked side by side."""
@@ -126,6 +158,34 @@ class Parts:
         if config.workers is None and config.count > 1:
             changes["workers"] = max(1, usable_cpus() // (config.count * config.threads))
         return config.model_copy(update=changes)
+
+
+def made_of(*what: object) -> str:
+    """The same for equal configs and settings, of the same version; secrets count, unseen."""
+    plain = [
+        json.dumps(to_jsonable_python(one, fallback=_fallback), sort_keys=True) for one in what
+    ]
+    return sha256("\n".join([version("actionstream"), *plain]).encode()).hexdigest()
+
+
+def _fallback(value: object) -> object:
+    return repr(value)
+
+
+def find(name: str) -> ActorHandle[object]:
+    """An actor of ours. Raises ValueError: there is none of that name."""
+    return ray.get_actor(name, namespace=NAMESPACE)
+
+
+def _made_of(actor: object) -> str:
+    return str(getattr(actor, "made_of", ""))
+
+
+def _asked_by_name(name: str, question: Callable[[object], T]) -> ray.ObjectRef[T] | None:
+    try:
+        return find(name).__ray_call__.remote(question)
+    except ValueError:
+        return None
 
 
 def _pid(_: object) -> int:

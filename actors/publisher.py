@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+from actors.tether import end_with_parent
 from pipeline.broker import open_broker
 from pipeline.config import EventSpec, RedisConfig
 from pipeline.events import Detector, Origin
@@ -29,8 +30,17 @@ class Publisher:
     """
 
     def __init__(
-        self, spec: EventSpec, origin: Origin, redis: RedisConfig | None, *, keep: bool
+        self,
+        spec: EventSpec,
+        origin: Origin,
+        redis: RedisConfig | None,
+        *,
+        keep: bool,
+        made_of: str = "",
     ) -> None:
+        """``made_of``: see ``Parts``."""
+        end_with_parent()
+        self.made_of = made_of
         self._spec = spec
         self._origin = origin
         self._detectors: dict[str, Detector] = {}

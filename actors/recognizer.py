@@ -7,10 +7,12 @@ takes about 1 ms of CPU whatever it carries, so it carries several windows where
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 
 from actors.snapshot import RecognizerLoad
+from actors.tether import end_with_parent
 from pipeline.config import ModelConfig, RecognizerConfig
 from pipeline.model import load_from
 from pipeline.records import Scores, Window
@@ -20,7 +22,10 @@ from pipeline.run import batcher_for
 class Recognizer:
     """Scores windows."""
 
-    def __init__(self, model: ModelConfig, config: RecognizerConfig) -> None:
+    def __init__(self, model: ModelConfig, config: RecognizerConfig, *, made_of: str = "") -> None:
+        """``made_of``: see ``Parts``."""
+        end_with_parent()
+        self.made_of = made_of
         self._recognizer = load_from(model)
         self._batcher = batcher_for(self._recognizer, config)
 
@@ -40,7 +45,12 @@ class Recognizer:
         """What it has done, and what it has to do."""
         batcher = self._batcher
         return RecognizerLoad(
-            windows=batcher.windows, batches=batcher.batches, waiting=batcher.waiting
+            windows=batcher.windows,
+            batches=batcher.batches,
+            waiting=batcher.waiting,
+            computing_s=batcher.computing_s,
+            failures=batcher.failures,
+            pid=os.getpid(),
         )
 
     def batch_sizes(self) -> Counter[int]:

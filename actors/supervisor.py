@@ -1,33 +1,38 @@
 """The supervisor: what should run, what does run, and making the second like the first.
 
-Recognizers keep nothing, so Ray itself restarts them and sends their unanswered windows again. A
-dead camera actor is started again with its streams: a camera begins a new session, a file begins
+Every part is asked again and again how it does, and none is waited for. Recognizers keep nothing,
+so Ray itself starts them again and sends their unanswered windows again. A camera actor that is
+dead or silent is started again with its streams: a camera begins a new session, a file begins
 anew, and the publisher passes over what it has seen. A dead publisher takes the open events with
 it, so every stream begins anew; events that were published already come out with the same ids.
 A file whose actor dies under it ``MAX_ATTEMPTS`` times is given up: it may be what kills it.
+
+Actors that a supervisor before this one left at work are adopted, if they are made of the same.
 
 ``attach``, ``detach``, ``pause``, ``resume`` and ``snapshot`` are for any thread.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from threading import Event, RLock
 
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
-from actors.camera import Camera, StreamState
-from actors.parts import Parts, kill
+from actors.jobs import Job, Jobs
+from actors.parts import Parts, find, kill, made_of
 from actors.publisher import Publisher
-from actors.snapshot import PartSnapshot, StreamSnapshot
+from actors.pulse import PartLost
+from actors.snapshot import Held, PartSnapshot, StreamSnapshot, StreamState
+from actors.watch import Bounds, CameraWatch, PublisherWatch, RecognizerWatch
 from pipeline.config import Config, RedisConfig, Settings
-from pipeline.errors import ConfigError, SinkError, SourceError
+from pipeline.errors import ConfigError, SinkError
 from pipeline.events import Origin
 from pipeline.records import ActionEvent
 from pipeline.run import Outcome, usable_cpus
@@ -35,23 +40,13 @@ from pipeline.source import Source
 from pipeline.stream import CameraState
 from pipeline.tally import Tally
 
+log = logging.getLogger(__name__)
+
 POLL_S = 0.2
-ANSWER_TIMEOUT_S = 30  # a camera's state is a copy of counters; longer means that it hangs
-MAX_ATTEMPTS = 3
+CLOSE_S = 30.0  # the publisher waits 5 s for Redis
+DRAIN_S = 30.0  # last windows are scored, and a connection that hangs is left after 2 s
 MANY_FILES = 4  # fewer don't fill a batch, and would wait for nothing
 FILES_PER_CAMERA = 2  # one decodes while the other waits for its windows; larger batches, too
-
-
-@dataclass(slots=True, kw_only=True)
-class _Job:
-    """A stream that should run."""
-
-    source: Source
-    recognizer: str
-    attempts: int = 0
-    paused: bool = False
-    detached: bool = False
-    """It should not run any more, but may not be out yet."""
 
 
 class Supervisor:
@@ -71,85 +66,96 @@ class Supervisor:
         keep_events: bool = False,
         stays: bool = False,
         name: str = "default",
+        bounds: Bounds | None = None,
     ) -> None:
         """Events go to ``redis``, and with ``keep_events`` they wait for ``take_events``.
 
-        With ``stays`` it goes on without a stream, since cameras may be attached.
+        With ``stays`` it goes on without a stream, since cameras may be attached. ``bounds``: how
+        long a part may be silent before it is started again.
         """
         self._keep_events = keep_events
         self._stays = stays
         self._origin = origin
         self._redis = redis
+        self._bounds = bounds or Bounds()
         self._live = stays or any(source.kind == "live" for source in sources)
         cameras = min(len(sources), usable_cpus())
         self._cameras_wanted = cameras if stays else max(1, cameras)
         self._parts = Parts(
             name, config, settings, callers=usable_cpus() if stays else self._cameras_wanted
         )
+        url = redis.url.get_secret_value() if redis and redis.url else None
+        of_config = (config.model, config.recognizer, config.decode)
+        self._parts.made_of = made_of(*of_config, settings, origin, redis, url, keep_events)
         self.name_of = self._parts.name_of
         self._files_per_camera = FILES_PER_CAMERA
         if self._live and cameras:  # cameras all run at once
             self._files_per_camera = -(-len(sources) // cameras)
-        recognizers = self._parts.recognizers
-        self._waiting = deque(
-            _Job(source=source, recognizer=recognizers[n % len(recognizers)])
-            for n, source in enumerate(sources)
-        )
         self._at_once = min(len(sources), self._cameras_wanted * self._files_per_camera)
         """Streams that run side by side."""
         self._lock = RLock()
-        self._cameras: dict[str, ActorHandle[Camera]] = {}
-        self._running: dict[str, dict[str, _Job]] = {}
-        self._publisher: ActorHandle[Publisher] | None = None
-        self._states: dict[str, StreamState] = {}
-        self._kinds = {source.stream_id: source.kind for source in sources}
-        self._untaken: list[_Job] = []
-        """Streams that have ended, but whose last events nobody has taken yet."""
+        self._draining = False
+        self._cameras: dict[str, CameraWatch] = {}
+        self._recognizers: dict[str, RecognizerWatch] = {}
+        self._publisher: PublisherWatch | None = None
+        self._left: dict[str, tuple[str, Held]] = {}
+        """Streams that adopted camera actors work on and nobody has attached yet."""
+        self._jobs = Jobs(keeps_events=keep_events)
+        recognizers = self._parts.recognizers
+        for n, source in enumerate(sources):
+            self._jobs.add(Job(source=source, recognizer=recognizers[n % len(recognizers)]))
+            self._jobs.drop(source.stream_id)  # shown once it runs
+            self._jobs.kinds[source.stream_id] = source.kind
         self.restarts = 0
         """Actors that had to be started again."""
-        self.outcomes: list[Outcome] = []
-        """Streams that have ended, in the order in which they did."""
 
     @property
     def states(self) -> dict[str, StreamState]:
         """Latest known state of every stream, by its name."""
-        return dict(self._states)
+        return dict(self._jobs.states)
 
     @property
     def tallies(self) -> dict[str, Tally]:
         """Latest known counts of every stream, by its name."""
         return {name: state.tally for name, state in self.states.items()}
 
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """Streams that have ended, in the order in which they did."""
+        return self._jobs.outcomes
+
+    @property
+    def busy(self) -> bool:
+        """Is there a stream that has not ended?"""
+        return self._jobs.busy
+
     def snapshot(self) -> list[StreamSnapshot]:
         """How every stream is doing, as of the last look; waits for nothing."""
-        return [
-            StreamSnapshot(
-                stream_id=name,
-                kind=self._kinds.get(name, "live"),
-                state=state.state,
-                since_s=state.tally.since_s,
-                detail=state.detail,
-                tally=state.tally,
-            )
-            for name, state in self.states.items()
-        ]
+        return self._jobs.snapshot()
 
     def parts(self) -> list[PartSnapshot]:
         """Every actor's process, and what recognizers have to do; takes up to a second."""
         return self._parts.snapshot(list(self._cameras))
 
     def start(self) -> None:
-        """Start every actor and wait until the recognizers are ready.
+        """Adopt or start every actor, and wait until the recognizers are ready.
 
         Raises:
             ActionstreamError: an actor can't do its work with this config.
         """
+        found = self._parts.adopt()
+        many_files = not self._live and self._at_once >= MANY_FILES
         for name in self._parts.recognizers:
-            many_files = not self._live and self._at_once >= MANY_FILES
-            self._parts.start_recognizer(name, wait_for_company=many_files)
-        self._start_publisher()
-        for n in range(self._cameras_wanted):
-            self._start_camera(self.name_of(f"camera-{n}"))
+            start = partial(self._parts.start_recognizer, name, wait_for_company=many_files)
+            if name not in found:
+                start()
+            self._recognizers[name] = RecognizerWatch(name, start, self._bounds)
+        if self.name_of("publisher") not in found:
+            self._parts.start_publisher(self._origin, self._redis, keep=self._keep_events)
+        self._watch_publisher()
+        self._adopt_cameras(sorted(found))
+        while len(self._cameras) < self._cameras_wanted:
+            self._start_camera(self._free_name())
         self._parts.await_recognizers()
 
     def run(self, stop: Event, look: Callable[[], None] = lambda: None) -> list[Outcome]:
@@ -179,115 +185,112 @@ class Supervisor:
         return self.outcomes
 
     def step(self) -> None:
-        """Look at every actor once, and do what is due."""
+        """Look at every actor once, and do what is due; waits for none of them."""
         with self._lock:
-            for camera in list(self._cameras):
-                self._assign(camera)
-                self._look_at(camera)
+            self._let_go_of_the_rest()
+            self._look_at_publisher()
+            for watch in self._recognizers.values():
+                self.restarts += watch.look()
+            for name, camera in list(self._cameras.items()):
+                self._look_at(name, camera)
 
     def attach(self, source: Source, *, paused: bool = False) -> None:
         """One more stream, beside those that run.
 
         Raises:
-            ConfigError: there is one of that name.
+            ConfigError: there is one of that name, or everything ends just now.
         """
         with self._lock:
-            if source.stream_id in self._jobs():
+            if self._draining:
+                raise ConfigError(f"{source.stream_id}: the deployment ends; attach it to the next")
+            if source.stream_id in self._jobs.all():
                 raise ConfigError(
                     f"a camera named {source.stream_id!r} runs already, and their events would "
                     "mix; choose another name, or detach it first"
                 )
-            self.outcomes = [o for o in self.outcomes if o.stream_id != source.stream_id]
-            job = _Job(source=source, recognizer=self._least_busy(), paused=paused)
-            self._waiting.append(job)
-            self._kinds[source.stream_id] = source.kind
-            self._states[source.stream_id] = StreamState(stream_id=source.stream_id)
+            recognizer = self._jobs.least_busy(self._parts.recognizers)
+            job = Job(source=source, recognizer=recognizer, paused=paused)
+            if not self._take_over(job):
+                self._jobs.add(job)
             self._make_room()
 
     def detach(self, stream_id: str) -> None:
         """Stop a stream and end its events; it is gone once ``has`` says so."""
         with self._lock:
-            camera, job = self._find(stream_id)
+            camera, job = self._jobs.find(stream_id)
             if job is None:
                 self._gone(stream_id)
                 return
             job.detached = True
             if camera is not None:
-                self._cameras[camera].detach.remote(stream_id)
+                self._cameras[camera].actor.detach.remote(stream_id)
             else:
-                self._waiting.remove(job)
+                self._jobs.waiting.remove(job)
                 self._gone(stream_id)
 
     def note(self, stream_id: str, state: CameraState, detail: str) -> None:
         """Show a camera that can't be attached as it is."""
         tally = Tally()
         tally.enter(state.value, time.time())
-        self._kinds[stream_id] = "live"
-        self._states[stream_id] = StreamState(
+        self._jobs.kinds[stream_id] = "live"
+        self._jobs.states[stream_id] = StreamState(
             stream_id=stream_id, state=state.value, detail=detail, tally=tally
         )
         if self._publisher is not None:
-            self._publisher.report.remote(stream_id, state.value, detail)
+            self._publisher.actor.report.remote(stream_id, state.value, detail)
 
     def has(self, stream_id: str) -> bool:
         """Does a stream of that name run, or wait to?"""
         with self._lock:
-            return stream_id in self._jobs()
+            return stream_id in self._jobs.all()
 
     def pause(self, stream_id: str, paused: bool = True) -> None:
         """Let go of a camera, or with ``paused=False`` connect it again."""
         with self._lock:
-            camera, job = self._find(stream_id)
+            camera, job = self._jobs.find(stream_id)
             if job is None:
                 return
             job.paused = paused
             if camera is not None:
-                actor = self._cameras[camera]
-                (actor.pause if paused else actor.resume).remote(stream_id)
-
-    @property
-    def busy(self) -> bool:
-        """Is there a stream that has not ended?"""
-        return bool(self._waiting or any(self._running.values()))
+                self._cameras[camera].pause(stream_id, paused)
 
     def take_events(self) -> list[ActionEvent]:
         """Events since the last call, if they are kept."""
         assert self._publisher is not None
         try:
-            taken: list[ActionEvent] = ray.get(self._publisher.take.remote())
+            taken: list[ActionEvent] = ray.get(self._publisher.actor.take.remote())
         except RayActorError:
-            self._revive_publisher()
+            with self._lock:
+                self._replace_publisher("died")
             return []
-        self._untaken.clear()
+        self._jobs.untaken.clear()
         return taken
 
     def drain(self) -> None:
         """Stop every stream, end its open events, and give every stream its outcome."""
         with self._lock:
-            draining = [(name, camera.drain.remote()) for name, camera in self._cameras.items()]
-            for name, states in draining:
-                with suppress(RayActorError):
-                    self._note(name, ray.get(states))
-            if self._publisher is not None:
-                with suppress(RayActorError):
-                    ray.get(self._publisher.end_open.remote())
-            left = [
-                *self._waiting,
-                *(job for jobs in self._running.values() for job in jobs.values()),
-            ]
-            for job in left:
-                stream_id = job.source.stream_id
-                state = self._states.get(stream_id, StreamState(stream_id=stream_id))
-                self.outcomes.append(Outcome(stream_id=stream_id, tally=state.tally))
-            self._waiting.clear()
-            for jobs in self._running.values():
-                jobs.clear()
+            self._draining = True
+            draining = [(name, each.actor.drain.remote()) for name, each in self._cameras.items()]
+        deadline_s = time.monotonic() + DRAIN_S
+        for name, drained in draining:
+            try:
+                states = ray.get(drained, timeout=max(0.0, deadline_s - time.monotonic()))
+            except (RayActorError, GetTimeoutError):
+                with self._lock:
+                    self._jobs.waiting.extend(self._jobs.lost(name))
+            else:
+                self._note(name, states)
+        if self._publisher is not None:
+            with suppress(RayActorError, GetTimeoutError):
+                ray.get(self._publisher.actor.end_open.remote(), timeout=DRAIN_S)
+        with self._lock:
+            self._jobs.stop()
 
     def stop(self) -> None:
         """End every actor: they are detached, so nobody else would."""
         if self._publisher is not None:
             with suppress(RayError):
-                ray.get(self._publisher.close.remote(), timeout=ANSWER_TIMEOUT_S)
+                ray.get(self._publisher.actor.close.remote(), timeout=CLOSE_S)
         for name in [*self._cameras, *self._parts.recognizers, self.name_of("publisher")]:
             kill(name)
 
@@ -302,126 +305,118 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _start_publisher(self) -> None:
-        self._publisher = self._parts.start_publisher(
-            self._origin, self._redis, keep=self._keep_events
-        )
+    def _watch_publisher(self) -> None:
+        actor: ActorHandle[Publisher] = find(self.name_of("publisher"))
+        self._publisher = PublisherWatch(actor, self._bounds, live=self._live)
 
-    def _start_camera(self, name: str) -> None:
-        self._cameras[name] = self._parts.start_camera(name)
-        self._running[name] = {}
+    def _start_camera(self, name: str, *, times_hung: int = 0) -> None:
+        actor = self._parts.start_camera(name)
+        self._cameras[name] = CameraWatch(actor, self._bounds, times_hung=times_hung)
+        self._jobs.running[name] = {}
 
-    def _jobs(self) -> dict[str, _Job]:
-        """All that should run or hasn't ended, by name."""
-        jobs = {job.source.stream_id: job for job in self._waiting}
-        for running in self._running.values():
-            jobs |= running
-        return jobs
-
-    def _find(self, stream_id: str) -> tuple[str | None, _Job | None]:
-        """A stream's job, and the camera actor that has it."""
-        for camera, running in self._running.items():
-            if stream_id in running:
-                return camera, running[stream_id]
-        return None, self._jobs().get(stream_id)
-
-    def _least_busy(self) -> str:
-        taken = [job.recognizer for job in self._jobs().values()]
-        return min(self._parts.recognizers, key=taken.count)
+    def _free_name(self) -> str:
+        names = (self.name_of(f"camera-{n}") for n in range(len(self._cameras) + 1))
+        return next(name for name in names if name not in self._cameras)
 
     def _make_room(self) -> None:
         """Camera actors for all that should run at once: one per core at most."""
-        streams = len(self._jobs())
+        streams = len(self._jobs.all())
         while len(self._cameras) < min(streams, usable_cpus()):
-            self._start_camera(self.name_of(f"camera-{len(self._cameras)}"))
+            self._start_camera(self._free_name())
         self._files_per_camera = -(-streams // len(self._cameras))
 
-    def _assign(self, camera: str) -> None:
-        """Give a camera actor as many streams as it should have."""
-        running = self._running[camera]
-        while self._waiting and len(running) < self._files_per_camera:
-            job = self._waiting.popleft()
-            job.attempts += 1
-            running[job.source.stream_id] = job
-            attach = self._cameras[camera].attach
-            attach.remote(job.source, job.recognizer, paused=job.paused)
-
-    def _look_at(self, camera: str) -> None:
+    def _look_at(self, name: str, camera: CameraWatch) -> None:
+        """What a camera actor said, what it is to do, and the next question, in this order."""
         try:
-            states = ray.get(self._cameras[camera].states.remote(), timeout=ANSWER_TIMEOUT_S)
-        except (RayActorError, GetTimeoutError):
-            self._restart_camera(camera)
+            states = camera.look()
+        except PartLost as lost:
+            self._replace_camera(name, str(lost), times_hung=camera.times_hung)
             return
-        self._note(camera, states)
+        self._note(name, states)
+        for job in self._jobs.hand_out(name, self._files_per_camera):
+            camera.actor.attach.remote(job.source, job.recognizer, paused=job.paused)
+        camera.ask()
 
     def _note(self, camera: str, states: Sequence[StreamState]) -> None:
         """Take in what a camera says of its streams, and what has to be done about it."""
         for state in states:
-            job = self._running[camera].get(state.stream_id)
+            job = self._jobs.note(camera, state)
+            if state.fatal and job is not None:
+                raise SinkError(state.fatal)
+            if state.done:
+                self._cameras[camera].actor.forget.remote(state.stream_id)
             if job is None:
                 continue
-            self._states[state.stream_id] = state
-            if state.fatal:
-                raise SinkError(state.fatal)
-            if not state.done:
-                continue
-            del self._running[camera][state.stream_id]
-            self._cameras[camera].forget.remote(state.stream_id)
             if state.lost is None:
-                self._outcome(state, job)
+                self._jobs.ended(job)
             else:
-                self._revive_publisher()
                 self._again(job, state.lost)
 
-    def _outcome(self, state: StreamState, job: _Job) -> None:
-        if job.detached:  # whoever comes and goes all day has one outcome
-            self.outcomes = [o for o in self.outcomes if o.stream_id != state.stream_id]
-            self._states.pop(state.stream_id, None)
-            self._kinds.pop(state.stream_id, None)
-        outcome = Outcome(stream_id=state.stream_id, tally=state.tally, error=state.error)
-        self.outcomes.append(outcome)
-        if self._keep_events:
-            self._untaken.append(job)
+    def _again(self, job: Job, why: str) -> None:
+        if job.detached:
+            self._gone(job.stream_id)
+        else:
+            self._jobs.again(job, why)
 
     def _gone(self, stream_id: str) -> None:
         """Say for a stream that no camera actor has that it is detached."""
-        self._states.pop(stream_id, None)
-        self._kinds.pop(stream_id, None)
+        self._jobs.drop(stream_id)
         if self._publisher is not None:
-            self._publisher.forget.remote(stream_id)
-            self._publisher.report.remote(stream_id, CameraState.DETACHED.value, "")
+            self._publisher.actor.forget.remote(stream_id)
+            self._publisher.actor.report.remote(stream_id, CameraState.DETACHED.value, "")
 
-    def _again(self, job: _Job, why: str) -> None:
-        """Put a stream back in the queue, unless it has had its chances."""
-        stream_id = job.source.stream_id
-        if job.detached:
-            self._gone(stream_id)
-            return
-        if job.source.kind == "live" or job.attempts < MAX_ATTEMPTS:
-            self._waiting.append(job)
-            return
-        error = SourceError(f"{stream_id}: given up after {job.attempts} attempts: {why}")
-        tally = self._states.get(stream_id, StreamState(stream_id=stream_id)).tally
-        self.outcomes.append(Outcome(stream_id=stream_id, tally=tally, error=error))
-
-    def _restart_camera(self, name: str) -> None:
+    def _replace_camera(self, name: str, why: str, *, times_hung: int = 0) -> None:
+        log.warning("%s %s; it is started again", name, why)
         self.restarts += 1
-        jobs = list(self._running[name].values())
-        self._start_camera(name)
+        self._start_camera_again(name, times_hung)
+
+    def _start_camera_again(self, name: str, times_hung: int) -> None:
+        jobs = self._jobs.lost(name)
+        self._left = {s: (c, held) for s, (c, held) in self._left.items() if c != name}
+        self._start_camera(name, times_hung=times_hung)
         for job in jobs:
             self._again(job, "the process that decoded it died")
 
-    def _revive_publisher(self) -> None:
-        """Start the publisher again if it is what the stream was lost to."""
+    def _look_at_publisher(self) -> None:
         assert self._publisher is not None
         try:
-            ray.get(self._publisher.__ray_ready__.remote(), timeout=ANSWER_TIMEOUT_S)
-        except GetTimeoutError:
-            return  # it lives, and waits for Redis
-        except RayActorError:
-            self.restarts += 1
-            self._start_publisher()
-            again = {job.source.stream_id for job in self._untaken}
-            self.outcomes = [o for o in self.outcomes if o.stream_id not in again]
-            self._waiting.extend(self._untaken)
-            self._untaken.clear()
+            self._publisher.look()
+        except PartLost as lost:
+            self._replace_publisher(str(lost))
+        self._publisher.ask()
+
+    def _replace_publisher(self, why: str) -> None:
+        log.warning("%s %s; it is started again", self.name_of("publisher"), why)
+        self.restarts += 1
+        self._parts.start_publisher(self._origin, self._redis, keep=self._keep_events)
+        self._watch_publisher()
+        self._jobs.run_untaken_again()
+
+    def _adopt_cameras(self, found: Sequence[str]) -> None:
+        """Those that were left, and what they work on."""
+        prefix = self.name_of("camera-")
+        for name, held in self._parts.held([n for n in found if n.startswith(prefix)]).items():
+            self._cameras[name] = CameraWatch(find(name), self._bounds)
+            self._jobs.running[name] = {}
+            self._left |= {one.source.stream_id: (name, one) for one in held}
+
+    def _take_over(self, job: Job) -> bool:
+        """An adopted camera actor works on just this; else what it does under that name ends."""
+        camera, held = self._left.pop(job.stream_id, (None, None))
+        if camera is None or held is None:
+            return False
+        if held.source != job.source or held.recognizer not in self._parts.recognizers:
+            self._start_camera_again(camera, 0)
+            return False
+        job.recognizer = held.recognizer
+        job.attempts = 1
+        self._jobs.add(job, camera)
+        if held.paused != job.paused:
+            self._cameras[camera].pause(job.stream_id, job.paused)
+        return True
+
+    def _let_go_of_the_rest(self) -> None:
+        """What was attached to the supervisor before this one, and isn't to this one."""
+        for stream_id, (camera, _) in self._left.items():
+            self._cameras[camera].actor.detach.remote(stream_id)
+        self._left.clear()

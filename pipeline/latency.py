@@ -86,6 +86,15 @@ class WindowLatency:
     queue: Histogram = field(default_factory=Histogram)
     inference: Histogram = field(default_factory=Histogram)
 
+    def __add__(self, other: "WindowLatency") -> "WindowLatency":
+        """Both together."""
+        return WindowLatency(
+            decode=self.decode + other.decode,
+            window=self.window + other.window,
+            queue=self.queue + other.queue,
+            inference=self.inference + other.inference,
+        )
+
 
 @dataclass(slots=True, kw_only=True)
 class PublishLatency:

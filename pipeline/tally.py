@@ -9,9 +9,12 @@ Each count is written by one thread only, so none needs a lock.
 """
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 from pipeline.latency import WindowLatency
+
+OF_NOW = frozenset("state since_s truncated hanging length_ns position_ns ring_bytes".split())
+"""What isn't counted, but is so at the moment."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,7 +28,7 @@ class Tally:
     skipped: int = 0
     """Pictures between two grid points."""
     dropped: Counter[str] = field(default_factory=Counter)
-    """Pictures that broke a rule, by reason: late; single (all that a file holds)."""
+    """Pictures by reason: late; single (all that a file holds); lost (their process died)."""
     points: int = 0
     """Grid points filled."""
     repeated: int = 0
@@ -49,7 +52,7 @@ class Tally:
     partial: int = 0
     scored: int = 0
     windows_dropped: Counter[str] = field(default_factory=Counter)
-    """Windows made but never scored, by reason: overload, stopped."""
+    """Windows made but never scored, by reason: overload; stopped; failed; lost, as above."""
     events: int = 0
     packets_dropped: Counter[str] = field(default_factory=Counter)
     """A camera's packets that never reached the decoder, by reason: overload; no key frame yet."""
@@ -65,6 +68,8 @@ class Tally:
     """Why they did; see ``Fault``."""
     hung: int = 0
     """Threads that were left behind in FFmpeg, because they didn't come back in time."""
+    hanging: int = 0
+    """Those of them that had not come back when it was last looked."""
     length_ns: int = 0
     """How long the file is by its header; 0 where it doesn't say."""
     position_ns: int = 0
@@ -79,6 +84,26 @@ class Tally:
         """Count a change of state, at a time in Unix seconds."""
         self.states[state] += 1
         self.state, self.since_s = state, at_s
+
+    def close_accounts(self) -> None:
+        """Count as lost what its process had made and not accounted for when it died.
+
+        The last that is known of it may be no picture of one moment: what is accounted for came.
+        """
+        pictures = self.pictures - (self.sampled + self.skipped + self.dropped.total())
+        self.dropped["lost"] += max(0, pictures)
+        self.pictures += max(0, -pictures)
+        windows = self.windows - (self.scored + self.windows_dropped.total())
+        self.windows_dropped["lost"] += max(0, windows)
+        self.windows += max(0, -windows)
+
+    def after(self, before: "Tally") -> "Tally":
+        """These counts on top of those from before the stream was started again."""
+        both = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name, count in both.items():
+            if name not in OF_NOW:
+                both[name] = getattr(before, name) + count
+        return Tally(**both)
 
     def balance(self) -> list[str]:
         """The laws that are broken, in words; empty when nothing was lost silently."""

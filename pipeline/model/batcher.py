@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from threading import Condition, Thread
+from threading import Condition, Thread, get_ident
 from typing import Self
 
 from pipeline.records import Scores, Window
@@ -52,6 +52,9 @@ class Batcher:
         """Batches by the number of their windows."""
         self.batches = 0
         self.windows = 0
+        self.failures = 0
+        """Batches in a row that could not be scored."""
+        self._began_s: dict[int, float] = {}
         self._workers = [
             Thread(target=self._work, name=f"network {n}", daemon=True) for n in range(workers)
         ]
@@ -62,6 +65,12 @@ class Batcher:
     def waiting(self) -> int:
         """Windows that no batch has taken yet."""
         return len(self._queue)
+
+    @property
+    def computing_s(self) -> float:
+        """For how long the oldest batch that is being computed has been; 0 where none is."""
+        began_s = list(self._began_s.values())
+        return time.monotonic() - min(began_s) if began_s else 0.0
 
     def submit(self, window: Window) -> Future[Scores]:
         """Scores to come.
@@ -110,16 +119,22 @@ class Batcher:
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         if not batch:
             return
+        worker = get_ident()
+        self._began_s[worker] = time.monotonic()
         try:
             answers = self._score([entry.window for entry in batch])
             if len(answers) != len(batch):
                 raise RuntimeError(f"{len(answers)} answers to {len(batch)} windows")
         except Exception as error:  # noqa: BLE001 - each caller gets it, the worker goes on
+            self.failures += 1
             for entry in batch:
                 entry.answer.set_exception(error)
         else:
+            self.failures = 0
             for entry, scores in zip(batch, answers, strict=True):
                 entry.answer.set_result(scores)
+        finally:
+            del self._began_s[worker]
 
     def _next_batch(self) -> list[_Waiting]:
         """What is computed next; empty when the batcher is closed and nothing is left."""

@@ -98,6 +98,7 @@ class Watched:
             SourceError: from the source; or SourceTimeout from the watchdog, or since too many
                 earlier calls still hang.
         """
+        self.tally.hanging = self.hung
         if self.hung >= MAX_HUNG:
             raise SourceTimeout(
                 f"{self.shown}: {self.hung} earlier connections hang in FFmpeg; "
@@ -109,6 +110,7 @@ class Watched:
         """Count a thread that doesn't come back."""
         self.tally.hung += 1
         self._hung.append(thread)
+        self.tally.hanging = self.hung
 
 
 class WatchedFeed:

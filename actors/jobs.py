@@ -1,0 +1,212 @@
+"""The streams of a deployment: what should run, who has it, what it came to. Knows no Ray.
+
+A stream outlives the actors that work on it: what is counted of it goes on from where the last of
+them left it, and what that one had begun and nobody saw the end of is counted as lost.
+
+    waiting -> with a camera actor -> an outcome
+       ^--- lost: after a wait ---'
+
+Not for several threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+
+from actors.snapshot import StreamSnapshot, StreamState
+from pipeline.errors import SourceError
+from pipeline.records import SourceKind
+from pipeline.run import Outcome
+from pipeline.source import Source
+from pipeline.tally import Tally
+
+MAX_ATTEMPTS = 3
+AGAIN_S = 1.0  # before the second attempt, then twice as long each time
+MAX_AGAIN_S = 10.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """A stream that should run."""
+
+    source: Source
+    recognizer: str
+    attempts: int = 0
+    paused: bool = False
+    detached: bool = False
+    """It should not run any more, but may not be out yet."""
+    before: Tally | None = None
+    """Counts of earlier attempts."""
+    failures: int = 0
+    """Attempts in a row that were lost."""
+    not_before_s: float = 0.0
+
+    @property
+    def stream_id(self) -> str:
+        """The stream's name."""
+        return self.source.stream_id
+
+
+@dataclass(slots=True, kw_only=True)
+class Jobs:
+    """All of them."""
+
+    keeps_events: bool = False
+    """Somebody takes the events, and has them only then."""
+    waiting: deque[Job] = field(default_factory=deque)
+    running: dict[str, dict[str, Job]] = field(default_factory=dict)
+    """By camera actor, then by stream."""
+    states: dict[str, StreamState] = field(default_factory=dict)
+    """Latest known state of every stream."""
+    kinds: dict[str, SourceKind] = field(default_factory=dict)
+    outcomes: list[Outcome] = field(default_factory=list)
+    """Streams that have ended, in the order in which they did."""
+    untaken: list[Job] = field(default_factory=list)
+    """Streams that have ended, but whose last events nobody has taken yet."""
+    now: Callable[[], float] = time.monotonic
+
+    @property
+    def busy(self) -> bool:
+        """Is there a stream that has not ended?"""
+        return bool(self.waiting or any(self.running.values()))
+
+    def all(self) -> dict[str, Job]:
+        """All that should run or hasn't ended, by name."""
+        jobs = {job.stream_id: job for job in self.waiting}
+        for running in self.running.values():
+            jobs |= running
+        return jobs
+
+    def find(self, stream_id: str) -> tuple[str | None, Job | None]:
+        """A stream's job, and the camera actor that has it."""
+        for camera, running in self.running.items():
+            if stream_id in running:
+                return camera, running[stream_id]
+        return None, self.all().get(stream_id)
+
+    def add(self, job: Job, camera: str | None = None) -> None:
+        """One more; ``camera`` works on it already."""
+        self.outcomes = [o for o in self.outcomes if o.stream_id != job.stream_id]
+        self.kinds[job.stream_id] = job.source.kind
+        self.states[job.stream_id] = StreamState(stream_id=job.stream_id)
+        if camera is None:
+            self.waiting.append(job)
+        else:
+            self.running[camera][job.stream_id] = job
+
+    def hand_out(self, camera: str, room: int) -> list[Job]:
+        """Give a camera actor the next that are due, up to so many in all."""
+        given: list[Job] = []
+        running = self.running[camera]
+        for job in list(self.waiting):
+            if len(running) >= room:
+                break
+            if job.not_before_s <= self.now():
+                self.waiting.remove(job)
+                job.attempts += 1
+                running[job.stream_id] = job
+                given.append(job)
+        return given
+
+    def note(self, camera: str, state: StreamState) -> Job | None:
+        """Take in how a stream does; its job, if the actor is done with it."""
+        job = self.running[camera].get(state.stream_id)
+        if job is None:
+            return None
+        if job.before is not None:
+            state = replace(state, tally=state.tally.after(job.before))
+        self.states[state.stream_id] = state
+        if state.state == "streaming" and state.tally.scored > (job.before or Tally()).scored:
+            job.failures = 0
+        if not state.done:
+            return None
+        del self.running[camera][state.stream_id]
+        return job
+
+    def ended(self, job: Job) -> None:
+        """A stream came to its end."""
+        state = self.states[job.stream_id]
+        if job.detached:  # whoever comes and goes all day has one outcome
+            self.outcomes = [o for o in self.outcomes if o.stream_id != job.stream_id]
+            self.drop(job.stream_id)
+        self._outcome(state, state.error)
+        if self.keeps_events:
+            self.untaken.append(job)
+
+    def drop(self, stream_id: str) -> None:
+        """Show a stream no longer."""
+        self.states.pop(stream_id, None)
+        self.kinds.pop(stream_id, None)
+
+    def lost(self, camera: str) -> list[Job]:
+        """A camera actor died: its jobs, with what they had counted."""
+        jobs = list(self.running[camera].values())
+        self.running[camera] = {}
+        for job in jobs:
+            state = self._state(job)
+            tally = deepcopy(state.tally)
+            tally.close_accounts()
+            self.states[job.stream_id] = replace(state, tally=tally)
+        return jobs
+
+    def again(self, job: Job, why: str) -> bool:
+        """Put a stream back in the queue; False: it has had its chances, and is given up."""
+        state = self._state(job)
+        if job.source.kind == "file" and job.attempts >= MAX_ATTEMPTS:
+            text = f"{job.stream_id}: given up after {job.attempts} attempts: {why}"
+            self._outcome(state, SourceError(text))
+            return False
+        job.before = state.tally
+        self.states[job.stream_id] = StreamState(
+            stream_id=job.stream_id, tally=replace(state.tally, state="starting")
+        )
+        job.not_before_s = self.now() + min(MAX_AGAIN_S, AGAIN_S * 2**job.failures)
+        job.failures += 1
+        self.waiting.append(job)
+        return True
+
+    def run_untaken_again(self) -> None:
+        """Whoever had their events died with them."""
+        names = {job.stream_id for job in self.untaken}
+        self.outcomes = [o for o in self.outcomes if o.stream_id not in names]
+        for job in self.untaken:
+            job.before = self._state(job).tally
+        self.waiting.extend(self.untaken)
+        self.untaken.clear()
+
+    def stop(self) -> None:
+        """Nothing runs any more: an outcome for each that did."""
+        for job in self.all().values():
+            self._outcome(self._state(job), None)
+        self.waiting.clear()
+        for jobs in self.running.values():
+            jobs.clear()
+
+    def snapshot(self) -> list[StreamSnapshot]:
+        """How every stream is doing."""
+        return [
+            StreamSnapshot(
+                stream_id=name,
+                kind=self.kinds.get(name, "live"),
+                state=state.state,
+                since_s=state.tally.since_s,
+                detail=state.detail,
+                tally=state.tally,
+            )
+            for name, state in list(self.states.items())
+        ]
+
+    def least_busy(self, recognizers: Sequence[str]) -> str:
+        """The recognizer with the fewest streams."""
+        taken = [job.recognizer for job in self.all().values()]
+        return min(recognizers, key=taken.count)
+
+    def _state(self, job: Job) -> StreamState:
+        return self.states.get(job.stream_id, StreamState(stream_id=job.stream_id))
+
+    def _outcome(self, state: StreamState, error: SourceError | None) -> None:
+        self.outcomes.append(Outcome(stream_id=state.stream_id, tally=state.tally, error=error))

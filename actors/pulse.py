@@ -1,0 +1,80 @@
+"""One question to one actor, asked again and again and never waited for.
+
+    ask() -> … look(): nothing yet … look(): the answer -> ask() -> …
+
+``look`` raises once the actor is dead, or has been silent for too long. Cost: 0.1 ms a look.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import ray
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError
+
+from pipeline.errors import ActionstreamError
+
+T = TypeVar("T")
+
+
+class PartLost(ActionstreamError, RuntimeError):
+    """An actor that is dead, or as good as dead; the message says what it does."""
+
+
+class Pulse(Generic[T]):
+    """Whether an actor answers, and what."""
+
+    def __init__(
+        self,
+        question: Callable[[], ray.ObjectRef[T]],
+        *,
+        start_s: float,
+        answer_s: float,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``start_s``: how long its first answer may take, after each start; ``answer_s``: others.
+
+        Where Ray starts an actor again by itself, the question must not be asked again by Ray.
+        """
+        self._question = question
+        self._start_s = start_s
+        self._answer_s = answer_s
+        self._now = now
+        self._ref: ray.ObjectRef[T] | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """It is starting, now."""
+        self._limit_s, self._since_s = self._start_s, self._now()
+
+    def ask(self) -> None:
+        """Ask, unless a question waits for its answer."""
+        if self._ref is None:
+            self._ref = self._question()
+
+    def look(self) -> T | None:
+        """An answer, if there is a new one.
+
+        Raises:
+            PartLost: it is dead, or silent.
+        """
+        if self._ref is not None and ray.wait([self._ref], timeout=0)[0]:
+            ref, self._ref = self._ref, None
+            try:
+                answer: T = ray.get(ref)
+            except ActorUnavailableError:  # Ray starts it again
+                if self._limit_s != self._start_s:
+                    self.begin()
+            except RayActorError as error:
+                raise PartLost("died") from error
+            except RayError:  # its answer could not be packed; it may be better at the next
+                pass
+            else:
+                self._limit_s, self._since_s = self._answer_s, self._now()
+                return answer
+        silent_s = self._now() - self._since_s
+        if silent_s > self._limit_s:
+            raise PartLost(f"has not answered for {silent_s:.0f} s")
+        return None
