@@ -21,7 +21,9 @@ from pipeline.config import Config, HealthConfig, RedisConfig
 from pipeline.model import load
 from pipeline.run import origin_of, settle
 from pipeline.source import CameraSource, FileSource, Source, parse_address
+from pipeline.wire import events_key
 from tests.footage import clip
+from tests.redis_server import RedisServer
 from tests.rtsp import RtspServer, transcode
 
 # Ray's driver leaves sockets and files to the garbage collector, which warns of each.
@@ -196,6 +198,8 @@ def test_the_command_serves_the_pages_and_says_where(
     config, port = tmp_path / "c.yaml", free_port()
     camera = f"{{name: gate, url: 'rtsp://127.0.0.1:{free_port()}/x'}}"
     config.write_text(f"health: {{port: {port}}}\ncameras: [{camera}]\n")
+    redis_port = free_port()
+    where = ("--redis", f"redis://127.0.0.1:{redis_port}")
     page = Page(port)
 
     def ready() -> bool:
@@ -204,20 +208,28 @@ def test_the_command_serves_the_pages_and_says_where(
         except ConnectionError:
             return False
 
-    with subprocess.Popen(
-        [sys.executable, "-c", "from actors.cli import main; main()", "run", str(config)],
-        env=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as running:
+    call = [sys.executable, "-c", "from actors.cli import main; main()", "run", str(config), *where]
+    with (
+        RedisServer(port=redis_port) as server,
+        server.client() as client,
+        subprocess.Popen(
+            call,
+            env=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as running,
+    ):
         try:
+            client.xgroup_create(events_key(), "alarms", mkstream=True)
             wait_until(ready, "it is ready", 120.0)
             sums = page.sums("stream", "state")
+            groups = page.sums("group")
             status, _ = page.get("/healthz")
         finally:
             running.send_signal(signal.SIGTERM)
             _, said = running.communicate(timeout=60)
     assert status == 200
     assert sums["actionstream_stream_state", "gate", "streaming"] == 0
+    assert groups["actionstream_group_lag_events", "alarms"] == 0
     assert f"health and metrics: http://127.0.0.1:{port}/metrics" in said
     assert "Traceback" not in said

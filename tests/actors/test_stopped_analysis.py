@@ -18,7 +18,7 @@ from tests.redis_server import RedisServer
 
 WaitUntil = Callable[..., None]
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 EASILY = """
 events: {enter: 0.2, exit: 0.05, smoothing_windows: 1, min_duration_s: 0, update_interval_s: 1}
@@ -66,7 +66,7 @@ def analyze(video: Path, server: RedisServer, state: Path, *more: str) -> subpro
 
 
 def finish(child: subprocess.Popen[str]) -> str:
-    _, said = child.communicate(timeout=150)
+    _, said = child.communicate(timeout=300)
     assert child.returncode == 0, said
     return said
 
@@ -122,7 +122,7 @@ def test_a_rerun_makes_the_stream_whole(
                     120,
                 )
                 child.send_signal(blow)
-                child.communicate(timeout=120)
+                child.communicate(timeout=300)
             finally:
                 child.kill()
         finish(analyze(video, server, tmp_path / "state", *more))
