@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+import ray._private.worker
 from ray._private import ray_constants
 from ray.exceptions import RayError
 
@@ -47,6 +48,8 @@ def cluster(address: str | None = None) -> Iterator[None]:
         ConfigError: there is no cluster at ``address``, or it wants another token.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray prints what its servers have to say to standard output, where our JSON lines go.
+    ray._private.worker.print_to_stdstream = _unheard
     if address is None:
         _start_local()
     else:
@@ -55,6 +58,10 @@ def cluster(address: str | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _unheard(*_: object, **__: object) -> None:
+    """The supervisor says what matters."""
 
 
 def _start_local() -> None:

@@ -160,9 +160,17 @@ class Deployment:
 
     def during(self, length_s: float) -> Stretch:
         """Let it work for so long."""
-        first = self.moment()
-        time.sleep(max(0.0, first.at_s + length_s - time.monotonic()))
-        return Stretch(first=first, last=self.moment())
+        first, last = self.moments(length_s, 1)
+        return Stretch(first=first, last=last)
+
+    def moments(self, length_s: float, parts: int) -> list[Moment]:
+        """Let it work for so long, looked at in between, too."""
+        moments = [self.moment()]
+        for n in range(parts):
+            due_s = moments[0].at_s + length_s * (n + 1) / parts
+            time.sleep(max(0.0, due_s - time.monotonic()))
+            moments.append(self.moment())
+        return moments
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
         deadline_s = time.monotonic() + START_S

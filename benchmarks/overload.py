@@ -1,0 +1,233 @@
+"""Twice what the machine can do: ``python -m benchmarks.overload [--minutes 10] [--form hop]``.
+
+First the peak: sixteen cameras (640x360, 25 pictures/s, RTSP), ever more samples per second, until
+no more windows are scored within ``BOUND_S``. Then twice as many windows are offered
+
+    hop        by the same cameras with half the hop: pictures are decoded and made small as before
+    cameras    by twice as many cameras, which decode on the same cores
+
+The network is a wide one with seeded weights, 50 ms of CPU a window: the default one takes 3, and
+a machine that can't keep up with it is busy with decoding. Latency is that of the product's own
+histograms, from a camera's packet to the picture and on to scores and events on disk.
+"""
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from actors.cluster import cluster
+from benchmarks.cameras import (
+    FPS,
+    Deployment,
+    Stretch,
+    camera_host,
+    deployment,
+    out_of_phase,
+    private_redis,
+)
+from benchmarks.measure import h264, verdict
+from pipeline.config import Config, ModelConfig, RedisConfig, SamplingConfig
+from pipeline.model import Architecture, ModelSpec, Recognizer, build, load, save_bundle
+
+FORMS = {"hop": 0.97, "cameras": 0.85}
+"""Where the excess comes from, and the share of the peak that must still be scored."""
+
+CAMERAS = 16
+HOP = 4
+BOUND_S = 2.5  # a window that is scored later is of no use; an end of a histogram's bucket
+TRIAL_S = 15.0
+WARM_S = 5.0
+PARTS = 10  # of the long run: latency must not grow from one to the next
+STEPS = (0.8, 0.9, 1.0, 1.1)  # of the rate at which a flooded machine works: the peak is near
+MAX_GROWTH = 1.25  # of mean latency, from the first third to the last: it is made of whole batches
+MAX_UNFAIR = 0.1  # a stream's scored windows, from the mean
+
+
+def wide_network(folder: Path) -> Path:
+    """A bundle whose windows take 50 ms of CPU each; seeded."""
+    torch.manual_seed(0)
+    architecture = Architecture(
+        blocks=(2, 2, 3, 2), width=48, frames=8, classes=27, big_input="low"
+    )
+    labels = tuple(f"class_{n}" for n in range(27))
+    spec = ModelSpec(name="wide, seeded", architecture=architecture, labels=labels, size_px=112)
+    path = folder / "wide.safetensors"
+    save_bundle(Recognizer(build(architecture), spec, "", torch.device("cpu")), path)
+    return path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What was offered, and what became of it."""
+
+    cameras: int
+    sample_fps: float
+    hop: int
+    parts: Sequence[Stretch]
+    broken: Sequence[str]
+    """Laws of conservation that don't hold at the end."""
+
+    @property
+    def whole(self) -> Stretch:
+        """All parts in one."""
+        return Stretch(first=self.parts[0].first, last=self.parts[-1].last)
+
+    @property
+    def offered(self) -> float:
+        """Windows per second that the cameras are good for."""
+        return self.cameras * self.sample_fps / self.hop
+
+    @property
+    def goodput(self) -> float:
+        """Windows per second that were scored within ``BOUND_S``."""
+        took = self.whole.end_to_end()
+        in_time = dict(took.buckets())[BOUND_S] / max(1, took.total)
+        return self.whole.rate(lambda t: t.scored) * in_time
+
+    @property
+    def shares(self) -> list[float]:
+        """Each stream's scored windows, over the mean."""
+        scored = self.whole.of(lambda t: t.scored).values()
+        return [count * len(scored) / max(1, sum(scored)) for count in scored]
+
+    @property
+    def jain(self) -> float:
+        """Jain's index: 1 where every stream has the same, 1/n where one has all."""
+        return sum(self.shares) ** 2 / (len(self.shares) * sum(s * s for s in self.shares))
+
+    @property
+    def means_s(self) -> list[float]:
+        """Mean latency from packet to events, part by part."""
+        return [
+            sum(h.sum_s / max(1, h.total) for h in (part.decode(), part.end_to_end()))
+            for part in self.parts
+        ]
+
+    @property
+    def growth(self) -> float:
+        """Mean latency in the last third, over the first."""
+        means, third = self.means_s, max(1, len(self.parts) // 3)
+        return sum(means[-third:]) / max(1e-9, sum(means[:third]))
+
+    def __str__(self) -> str:
+        whole = self.whole
+        end, decode = whole.end_to_end(), whole.decode()
+        low, high = min(self.shares), max(self.shares)
+        return (
+            f"{self.cameras} cameras, {self.sample_fps:.1f} samples/s, hop {self.hop}: "
+            f"{self.offered:.1f} windows/s offered, {whole.rate(lambda t: t.windows):.1f} made, "
+            f"{self.goodput:.1f} scored in time; end to end p50 {end.quantile_s(0.5):.3f}, p99 "
+            f"{end.quantile_s(0.99):.3f} s; decode p99 {decode.quantile_s(0.99):.3f} s; dropped "
+            f"{dict(whole.dropped()) or 'none'}; shares {low:.2f} to {high:.2f}, "
+            f"Jain {self.jain:.4f}"
+        )
+
+
+def offer(
+    it: Deployment, host: str, *, cameras: int, fps: float, hop: int, length_s: float, parts: int
+) -> Offer:
+    """Let cameras work for so long."""
+    sources = out_of_phase(host, cameras, sample_fps=fps, every_s=hop / fps)
+    it.attach(sources)
+    it.during(min(WARM_S, length_s))
+    moments = it.moments(length_s, parts)
+    return Offer(
+        cameras=cameras,
+        sample_fps=fps,
+        hop=hop,
+        parts=[Stretch(first=first, last=last) for first, last in pairwise(moments)],
+        broken=it.detach(sources),
+    )
+
+
+def search(it: Deployment, host: str, *, cameras: int, trial_s: float) -> Offer:
+    """The highest goodput that was seen."""
+
+    def trial(fps: float) -> Offer:
+        made = offer(it, host, cameras=cameras, fps=fps, hop=HOP, length_s=trial_s, parts=1)
+        print(f"     {made}", flush=True)
+        return made
+
+    flooded = trial(FPS)
+    at_rate = flooded.goodput * HOP / cameras
+    trials = [flooded, *(trial(min(FPS, step * at_rate)) for step in STEPS)]
+    return max(trials, key=lambda made: made.goodput)
+
+
+@contextmanager
+def at_hop(hop: int, network: Path, redis: RedisConfig) -> Iterator[Deployment]:
+    """A deployment of the wide network."""
+    model = ModelConfig(path=str(network), device="cpu")
+    config = Config(model=model, sampling=SamplingConfig(hop=hop), redis=redis)
+    with deployment(config, load(network, device="cpu")) as it:
+        yield it
+
+
+def judge(form: str, peak: Offer, over: Offer) -> bool:
+    """Print what became of an overload; were the promises kept?"""
+    for line in [over, *over.broken]:
+        print(f"     {line}")
+    print("     mean latency by part, s: " + " ".join(f"{mean:.3f}" for mean in over.means_s))
+    detail = f"{over.goodput:.1f} of {peak.goodput:.1f} windows/s"
+    unfair = max(abs(share - 1) for share in over.shares)
+    kept = [
+        verdict(f"overload by {form}, goodput", over.goodput / peak.goodput, FORMS[form], detail),
+        verdict("  growth of latency", over.growth, MAX_GROWTH, "last third over first", most=True),
+        verdict("  farthest from a fair share", unfair, MAX_UNFAIR, "of scored", most=True),
+        verdict("  broken laws", len(over.broken), 0, "windows and pictures", most=True),
+    ]
+    return all(kept)
+
+
+def measure(
+    forms: Sequence[str], *, cameras: int, trial_s: float, length_s: float
+) -> tuple[Offer, dict[str, Offer]]:
+    """The peak, and what became of twice as much."""
+    video = h264(640, 360, seconds=10, camera=True)
+    over: dict[str, Offer] = {}
+    with (
+        TemporaryDirectory() as folder,
+        private_redis() as redis,
+        cluster(),
+        camera_host(video) as host,
+    ):
+        network = wide_network(Path(folder))
+        with at_hop(HOP, network, redis) as it:
+            peak = search(it, host, cameras=cameras, trial_s=trial_s)
+            fps = min(float(FPS), peak.goodput * HOP / cameras)
+
+            def twice(it: Deployment, *, cameras: int, hop: int) -> Offer:
+                return offer(
+                    it, host, cameras=cameras, fps=fps, hop=hop, length_s=length_s, parts=PARTS
+                )
+
+            if "cameras" in forms:
+                over["cameras"] = twice(it, cameras=2 * cameras, hop=HOP)
+        if "hop" in forms:
+            with at_hop(HOP // 2, network, redis) as it:
+                over["hop"] = twice(it, cameras=cameras, hop=HOP // 2)
+    return peak, over
+
+
+def main() -> bool:
+    """Measure; were the promises kept?"""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of each overload")
+    parser.add_argument("--form", choices=FORMS, action="append")
+    options = parser.parse_args()
+    peak, over = measure(
+        options.form or list(FORMS), cameras=CAMERAS, trial_s=TRIAL_S, length_s=60 * options.minutes
+    )
+    kept = [judge(form, peak, made) for form, made in over.items()]
+    return all(kept)
+
+
+if __name__ == "__main__":
+    sys.exit(not main())
