@@ -221,6 +221,7 @@ def _on_ray(
     address: str | None,
 ) -> list[Outcome]:
     from actors.cluster import cluster, run_name
+    from actors.ray_death import ends_with_ray
     from actors.supervisor import Supervisor
 
     recognizer = load_from(config.model)
@@ -229,6 +230,7 @@ def _on_ray(
     del recognizer  # the actors have their own
     with (
         cluster(address),
+        ends_with_ray(complain),
         stopped_by_signals(stop),  # again: Ray has put handlers of its own
         Supervisor(
             sources,

@@ -42,6 +42,7 @@ def run(
     from actors.cluster import cluster
     from actors.deployment import Deployment
     from actors.health import Health, served
+    from actors.ray_death import ends_with_ray
     from actors.supervisor import Supervisor
     from actors.wishes import Wishes
 
@@ -57,6 +58,7 @@ def run(
             open_broker(settings.redis) as broker,
             private_client(broker.client, timeout_s=GROUPS_S) as asking,
             cluster(address),
+            ends_with_ray(complain),
             stopped_by_signals() as stop,  # after Ray, which puts handlers of its own
             served(health, settings.health, complain) as pages,
             Supervisor(
