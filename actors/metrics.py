@@ -227,6 +227,7 @@ PROCESS: dict[str, tuple[str, Callable[[Process], float]]] = {
     ),
     "process_threads": ("Threads of the process", lambda process: process.threads),
     "process_descriptors": ("Open file descriptors", lambda process: process.descriptors),
+    "process_references": ("Ray's objects that it knows of", lambda process: process.references),
 }
 
 

@@ -50,6 +50,8 @@ class Process:
     """Ray's shared memory that it has touched counts in each process."""
     threads: int
     descriptors: int
+    references: int
+    """Objects of Ray that it knows of; one that is never let go of is never freed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +117,19 @@ def this_process() -> Process | None:
             resident_bytes=resident_pages * PAGE_BYTES,
             threads=_count("/proc/self/task"),
             descriptors=_count("/proc/self/fd") - 1,  # the one that lists them
+            references=_references(),
         )
     return None
 
 
 def _count(folder: str) -> int:
     return sum(1 for _ in Path(folder).iterdir())
+
+
+def _references() -> int:
+    if not _ray_is_here():
+        return 0
+    return len(ray._private.worker.global_worker.core_worker.get_all_reference_counts())
 
 
 def answer_of(actor: object) -> Answer:
