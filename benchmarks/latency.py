@@ -92,10 +92,9 @@ class Reader:
 
 
 @contextmanager
-def scene(recognizer: Recognizer) -> Iterator[tuple[Deployment, Reader, str]]:
-    """A deployment whose every window gives an event, a reader of its Redis, a host of cameras."""
-    video = h264(640, 360, seconds=10, camera=True)
-    with private_redis() as where, cluster(), camera_host(video) as host:
+def observed(recognizer: Recognizer) -> Iterator[tuple[Deployment, Reader]]:
+    """A deployment whose every window gives an event, and a reader of its Redis."""
+    with private_redis() as where:
         events = busy_config(recognizer.spec.labels).events
         config = Config(redis=where, sampling=SamplingConfig(hop=HOP), events=events)
         with (
@@ -103,7 +102,7 @@ def scene(recognizer: Recognizer) -> Iterator[tuple[Deployment, Reader, str]]:
             deployment(config, recognizer) as it,
             Reader(broker.client) as reader,
         ):
-            yield it, reader, host
+            yield it, reader
 
 
 def ages_ms(
@@ -143,7 +142,8 @@ def main() -> bool:
     recognizer = load("default", device="cpu")
     passes = bare_ms(recognizer)
     before = passes()
-    with scene(recognizer) as (it, reader, host):
+    video = h264(640, 360, seconds=10, camera=True)
+    with cluster(), camera_host(video) as host, observed(recognizer) as (it, reader):
         one, _ = ages_ms(it, reader, host, cameras=1, fps=ONE_FPS, length_s=length_s)
         between = passes()
         _, full = ages_ms(it, reader, host, cameras=CAMERAS, fps=FULL_FPS, length_s=length_s / 3)

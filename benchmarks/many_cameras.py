@@ -13,7 +13,7 @@ from actors.seen import Seen
 from benchmarks.cameras import Stretch, camera_host, deployment, out_of_phase, private_redis
 from benchmarks.measure import h264
 from pipeline.config import Config
-from pipeline.model import load
+from pipeline.model import Recognizer, load
 from pipeline.run import settle
 
 SAMPLE_FPS = 5
@@ -22,11 +22,11 @@ WARM_S = 10.0
 MAX_GROWTH = 0.1  # of a process, over ten minutes: buffers and allocators fill up first
 
 
-def measure(cameras: int, length_s: float, *, warm_s: float = WARM_S) -> tuple[Stretch, list[str]]:
+def observed(
+    recognizer: Recognizer, host: str, *, cameras: int, length_s: float, warm_s: float = WARM_S
+) -> tuple[Stretch, list[str]]:
     """Let them work for so long; and the laws that their counts break at the end."""
-    video = h264(640, 360, seconds=10, camera=True)
-    recognizer = load("default", device="cpu")
-    with private_redis() as redis, cluster(), camera_host(video) as host:
+    with private_redis() as redis:
         config = Config(redis=redis)
         every_s = settle(config, recognizer.spec).window.hop / SAMPLE_FPS
         sources = out_of_phase(host, cameras, sample_fps=SAMPLE_FPS, every_s=every_s)
@@ -79,7 +79,11 @@ def main() -> bool:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--cameras", type=int, default=16)
     options = parser.parse_args()
-    stretch, broken = measure(options.cameras, 60 * options.minutes)
+    recognizer = load("default", device="cpu")
+    with cluster(), camera_host(h264(640, 360, seconds=10, camera=True)) as host:
+        stretch, broken = observed(
+            recognizer, host, cameras=options.cameras, length_s=60 * options.minutes
+        )
     for line in [*lines(stretch), *broken]:
         print(f"     {line}")
     each = rates(stretch).values()

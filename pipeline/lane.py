@@ -1,8 +1,9 @@
 """One stream's windows on their way to the network and back, in order and bounded.
 
 At most two windows are unanswered at any time. A file's decoder waits for its turn. A camera can't
-wait: the newest window is kept until there is room, an older one that is still here is dropped
-and counted. So a slow network costs windows, never latency.
+wait: a new window takes the turn of the one before it, that one the turn of the one before, as far
+as no batch has taken them, and what is left over is dropped and counted. So a slow network costs
+windows, never latency: scores are of what was newest when their batch was put together.
 
     decode thread:   push(window) ... push(end) ... close()
     other thread:    for answer in lane: ...     scores and session ends, in order
@@ -17,6 +18,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from threading import Condition
 
+from pipeline.model.batcher import Ticket
 from pipeline.records import Scores, SessionEnd, Window
 from pipeline.tally import Tally
 
@@ -63,6 +65,8 @@ class Lane:
                 self._changed.wait_for(lambda: self._abandoned or self._waiting() < UNANSWERED)
                 self._append(item)
             self._send_due()
+            if self._live:
+                self._overtake()
             self._changed.notify_all()
             return not self._abandoned
 
@@ -137,6 +141,22 @@ class Lane:
                 self._drop(n)
                 break
         self._append(window)
+
+    def _overtake(self) -> None:
+        """A window that found no room takes the turn of the one before it, and so on."""
+        if not self._line or self._line[-1].answer is not None:
+            return
+        newest = left = self._line[-1]
+        for entry in list(self._line)[-2::-1]:
+            if isinstance(left.item, SessionEnd) or not isinstance(entry.answer, Ticket):
+                break
+            if not entry.answer.swap(left.item):
+                break
+            newer, left = left, _Entry(entry.item, entry.pushed_s)
+            entry.item, entry.pushed_s = newer.item, newer.pushed_s
+        if left is not newest:
+            self._line.pop()
+            self._tally.windows_dropped["overload"] += 1
 
     def _drop(self, n: int) -> None:
         """A due window; with the last of a session goes its end, or ends would pile up."""

@@ -1,7 +1,8 @@
 """Windows of many streams, computed together.
 
 Each worker takes what is waiting, up to ``batch_size`` windows of one shape, and waits at most
-``timeout_s`` for company; an ``eager`` one only while another worker is busy. Callers hold at most two windows per stream, which bounds the queue.
+``timeout_s`` for company; an ``eager`` one only while another worker is busy. Callers hold at most
+two windows per stream, which bounds the queue.
 """
 
 from __future__ import annotations
@@ -10,21 +11,32 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from threading import Condition, Thread, get_ident
 from typing import Self
 
 from pipeline.records import Scores, Window
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    window: Window
-    answer: Future[Scores]
-    since_s: float
+class Ticket(Future[Scores]):
+    """Scores to come, of a window that can be changed for a newer one until a batch takes it."""
+
+    def __init__(self, window: Window, lock: Condition) -> None:
+        super().__init__()
+        self.window = window
+        self.since_s = time.monotonic()
+        self.taken = False
+        self._lock = lock
+
+    def swap(self, window: Window) -> bool:
+        """Have another window scored in this one's turn; False: it is too late."""
+        with self._lock:
+            if not self.taken:
+                self.window = window
+            return not self.taken
 
     @property
     def shape(self) -> tuple[object, ...]:
+        """Of the pixels: one batch has one."""
         return self.window.little_PHWC.shape, self.window.big_PHWC.shape
 
 
@@ -45,7 +57,7 @@ class Batcher:
         self._timeout_s = timeout_s
         self._eager = eager
         self._busy = 0
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[Ticket] = deque()
         self._changed = Condition()
         self._closed = False
         self.sizes: Counter[int] = Counter()
@@ -72,7 +84,7 @@ class Batcher:
         began_s = list(self._began_s.values())
         return time.monotonic() - min(began_s) if began_s else 0.0
 
-    def submit(self, window: Window) -> Future[Scores]:
+    def submit(self, window: Window) -> Ticket:
         """Scores to come.
 
         Raises:
@@ -80,20 +92,19 @@ class Batcher:
         """
         return self.submit_all([window])[0]
 
-    def submit_all(self, windows: Sequence[Window]) -> list[Future[Scores]]:
+    def submit_all(self, windows: Sequence[Window]) -> list[Ticket]:
         """Scores to come; no batch begins between the first of these windows and the last.
 
         Raises:
             RuntimeError: the batcher is closed.
         """
-        since_s = time.monotonic()
-        entries = [_Waiting(window, Future(), since_s) for window in windows]
+        tickets = [Ticket(window, self._changed) for window in windows]
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
-            self._queue += entries
+            self._queue += tickets
             self._changed.notify_all()
-        return [entry.answer for entry in entries]
+        return tickets
 
     def close(self) -> None:
         """Compute what is still waiting, and end the threads."""
@@ -111,32 +122,32 @@ class Batcher:
 
     def _work(self) -> None:
         while taken := self._next_batch():
-            self._answer([e for e in taken if e.answer.set_running_or_notify_cancel()])
+            self._answer([ticket for ticket in taken if ticket.set_running_or_notify_cancel()])
             with self._changed:
                 self._busy -= 1
                 self._changed.notify_all()
 
-    def _answer(self, batch: Sequence[_Waiting]) -> None:
+    def _answer(self, batch: Sequence[Ticket]) -> None:
         if not batch:
             return
         worker = get_ident()
         self._began_s[worker] = time.monotonic()
         try:
-            answers = self._score([entry.window for entry in batch])
+            answers = self._score([ticket.window for ticket in batch])
             if len(answers) != len(batch):
                 raise RuntimeError(f"{len(answers)} answers to {len(batch)} windows")
         except Exception as error:  # noqa: BLE001 - each caller gets it, the worker goes on
             self.failures += 1
-            for entry in batch:
-                entry.answer.set_exception(error)
+            for ticket in batch:
+                ticket.set_exception(error)
         else:
             self.failures = 0
-            for entry, scores in zip(batch, answers, strict=True):
-                entry.answer.set_result(scores)
+            for ticket, scores in zip(batch, answers, strict=True):
+                ticket.set_result(scores)
         finally:
             del self._began_s[worker]
 
-    def _next_batch(self) -> list[_Waiting]:
+    def _next_batch(self) -> list[Ticket]:
         """What is computed next; empty when the batcher is closed and nothing is left."""
         with self._changed:
             while True:
@@ -150,11 +161,12 @@ class Batcher:
                     return self._take()
                 self._changed.wait(left_s)
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self) -> list[Ticket]:
         shape = self._queue[0].shape
-        batch = [entry for entry in self._queue if entry.shape == shape][: self._batch_size]
-        for entry in batch:
-            self._queue.remove(entry)
+        batch = [ticket for ticket in self._queue if ticket.shape == shape][: self._batch_size]
+        for ticket in batch:
+            self._queue.remove(ticket)
+            ticket.taken = True
         self._busy += 1
         self.sizes[len(batch)] += 1
         self.batches += 1

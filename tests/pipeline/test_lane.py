@@ -1,7 +1,7 @@
 """One stream's windows on their way: in order, bounded, nothing lost without being counted."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from fractions import Fraction
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.lane import UNANSWERED, Lane
+from pipeline.model import Batcher
 from pipeline.records import (
     Clock,
     EndReason,
@@ -263,4 +264,63 @@ def test_a_network_that_takes_no_more_reaches_the_reader() -> None:
     with pytest.raises(RuntimeError, match="the batcher is closed"):
         next(iter(lane))
     lane.abandon()
+    assert tally.balance() == []
+
+
+def first_ordinals(answers: list[Scores | SessionEnd]) -> list[int]:
+    return [answer.span.first_ordinal for answer in answers if isinstance(answer, Scores)]
+
+
+def test_the_newest_windows_take_the_turns_of_those_that_no_batch_has_taken() -> None:
+    """Of a camera; in order, and each that gave up its turn is counted."""
+    entered, go, tally = threading.Event(), threading.Event(), Tally()
+    batches: list[list[int]] = []
+
+    def score(windows: Sequence[Window]) -> list[Scores]:
+        batches.append([w.span.first_ordinal for w in windows])
+        entered.set()
+        assert go.wait(20)
+        scores_K = read_only(np.zeros(1, np.float32))
+        return [Scores(span=w.span, scores_K=scores_K) for w in windows]
+
+    with Batcher(score, batch_size=1) as batcher:
+        busy = batcher.submit(window(100, "of another"))
+        assert entered.wait(20)
+        lane = Lane(batcher.submit, live=True, tally=tally)
+        for ordinal in range(0, 12, 2):
+            tally.windows += 1
+            lane.push(window(ordinal))
+        lane.push(end())
+        tally.windows += 1
+        lane.push(window(0, "next"))  # the end stands between: no turn is taken over it
+        go.set()
+        lane.close()
+        answers = list(lane)
+        busy.result(20)
+    assert first_ordinals(answers) == [8, 10, 0]
+    assert batches == [[100], [8], [10], [0]]
+    assert isinstance(answers[2], SessionEnd)
+    assert tally.windows_dropped == {"overload": 4}
+    assert tally.balance() == []
+
+
+def test_a_window_that_a_batch_has_taken_keeps_its_turn() -> None:
+    entered, go, tally = threading.Semaphore(0), threading.Event(), Tally(windows=5)
+
+    def score(windows: Sequence[Window]) -> list[Scores]:
+        entered.release()
+        assert go.wait(20)
+        scores_K = read_only(np.zeros(1, np.float32))
+        return [Scores(span=w.span, scores_K=scores_K) for w in windows]
+
+    with Batcher(score, batch_size=1) as batcher:
+        lane = Lane(batcher.submit, live=True, tally=tally)
+        lane.push(window(0))
+        assert entered.acquire(timeout=20)
+        for ordinal in (2, 4, 6, 8):
+            lane.push(window(ordinal))
+        go.set()
+        lane.close()
+        assert first_ordinals(list(lane)) == [0, 8]
+    assert tally.windows_dropped == {"overload": 3}
     assert tally.balance() == []
