@@ -11,7 +11,7 @@ from pipeline.sink import left_over
 from tests.chaos.evidence import Done, Evidence
 from tests.chaos.plan import Plan
 from tests.chaos.stage import Stage
-from tests.chaos.watch import Scrape, Watch
+from tests.chaos.watch import SCRAPE_S, Scrape, Watch
 
 START_S = 240.0  # for everything to run the first time, on a machine that does other things
 BUSY = 4.0  # such a machine settles so many times later
@@ -32,12 +32,13 @@ class Act:
     stage: Stage
     plan: Plan
     say: Say = aloud
+    look_every_s: float = SCRAPE_S
     done: list[Done] = field(default_factory=list)
 
     def run(self) -> Evidence:
         """Faults, a quiet time, an end in order; what was seen of it."""
         stage, plan = self.stage, self.plan
-        with Watch(stage.deployment, stage.health_port) as watch:
+        with Watch(stage.deployment, stage.health_port, self.look_every_s) as watch:
             trouble = _until_well(watch, stage, START_S)
             assert not trouble, f"the deployment did not start: {trouble}"
             self.say("all is well; faults begin")

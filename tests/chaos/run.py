@@ -9,7 +9,6 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 from tests.chaos.act import Act
@@ -18,6 +17,7 @@ from tests.chaos.evidence import Broken, Evidence
 from tests.chaos.files import killed_analysis
 from tests.chaos.laws import broken
 from tests.chaos.plan import draw
+from tests.chaos.report import line, table
 from tests.chaos.stage import Stage
 
 MIN_LINES = 5  # of the spared camera, in common with a run without faults
@@ -34,58 +34,6 @@ def live(seed: int, seconds: float, every_s: float = 3.0) -> tuple[Evidence, Com
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def line(one: Broken, evidence: Evidence) -> str:
-    """The law, the values, the seed, the fault before it."""
-    at = "at the end" if one.at_s is None else f"at {one.at_s - evidence.began_s:.1f} s"
-    before = evidence.before(one.at_s)
-    return (
-        f"BROKEN {one.law}: {one.values}; {at}, seed {evidence.plan.seed}; "
-        f"before it: {before or 'no fault'}"
-    )
-
-
-def table(evidence: Evidence, compared: Compared) -> str:
-    """What happened, in numbers."""
-    last = evidence.last
-    kinds = Counter(one.fault.kind for one in evidence.done if one.begins and not one.note)
-    flags = Counter(flag for event in evidence.stored for flag in event.flags)
-    stored = len(evidence.stored)
-    rows = [
-        ("faults", f"{sum(kinds.values())} of {len(kinds)} kinds"),
-        ("lives of the deployment", str(last.life)),
-        ("settled after", f"{evidence.settled_after_s or float('nan'):.1f} s"),
-        ("events in Redis", f"{stored} lines, {dict(flags)}"),
-        (
-            "handled by the subscriber",
-            f"{len(evidence.handled)}, {len(evidence.handled) - stored} repeats",
-        ),
-        ("compared with a run without faults", str(compared)),
-    ]
-    for stream in last.streams:
-        drops = {
-            found["reason"]: int(value)
-            for found, value in last.rows("windows_total", stream=stream, outcome="dropped")
-            if value
-        }
-        rows.append(
-            (
-                f"{stream}, last life",
-                f"{last.sum('pictures_in_total', stream=stream):g} pictures, "
-                f"{last.sum('windows_made_total', stream=stream):g} windows, dropped {drops}",
-            )
-        )
-    for role in sorted({sight.role for sight in evidence.sights}):
-        held = [sight.holdings for sight in evidence.sights if sight.role == role]
-        rows.append(
-            (
-                f"{role}, at most",
-                f"{max(one.mib for one in held):.0f} MiB, {max(one.threads for one in held)} "
-                f"threads, {max(one.descriptors for one in held)} descriptors",
-            )
-        )
-    return "\n".join(f"{name:36} {value}" for name, value in rows)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -100,7 +48,7 @@ def main() -> int:
     if compared.lines < MIN_LINES:
         values = f"only {compared.lines} lines in common with a run without faults"
         wrong.append(Broken(law="the spared camera gives events", values=values))
-    print(table(evidence, compared))
+    print(table(evidence, ("compared with a run without faults", str(compared))))
     if not given.no_files:
         wrong += killed_analysis(given.seed)
     for one in wrong:
