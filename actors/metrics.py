@@ -252,6 +252,13 @@ def _outbox(state: OutboxState) -> Iterator[Metric]:
         (),
         [((), not state.trouble)],
     )
+    took = HistogramMetricFamily(
+        f"{PREFIX}_outbox_delivery_seconds",
+        "How long events took from disk until Redis had acknowledged them",
+    )
+    buckets = [(_bound(bound_s), float(below)) for bound_s, below in state.delivery_took.buckets()]
+    took.add_metric((), buckets=buckets, sum_value=state.delivery_took.sum_s)
+    yield took
     yield _counter("outbox_repeats", "Events that Redis had already", (), [((), state.repeats)])
     yield _counter(
         "outbox_dropped",

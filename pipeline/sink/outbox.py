@@ -32,6 +32,7 @@ from pathlib import Path
 from pipeline.broker import Broker, Patience, default_state_dir, place, private_client
 from pipeline.config import RedisConfig
 from pipeline.errors import SinkError
+from pipeline.latency import Histogram
 from pipeline.records import ActionEvent
 from pipeline.sink.event_stream import BATCH, EventStream
 from pipeline.sink.hold import Hold
@@ -82,6 +83,7 @@ class Outbox:
         self._taken_id = 0
         """Rows up to this one are on their way, or have arrived."""
         self._dropped: Counter[tuple[str, str]] = Counter()
+        self._delivery_took = Histogram()
         self._said_at_s = float("-inf")
         self._closed = False
         self._sender: Sender[Row] = Sender(
@@ -113,6 +115,7 @@ class Outbox:
                 full=self._nearly_full(),
                 repeats=self._stream.repeats,
                 dropped=dict(self._dropped),
+                delivery_took=self._delivery_took + Histogram(),
             )
 
     def write(self, events: Sequence[ActionEvent]) -> None:
@@ -169,6 +172,8 @@ class Outbox:
         """Redis has these."""
         with self._changed:
             self._hold.arrived(rows)
+            for row in rows:
+                self._delivery_took.observe(self._now() - row.written_s)
             self._changed.notify_all()
 
     def tend(self) -> None:

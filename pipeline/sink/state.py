@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from pipeline.errors import ConfigError
+from pipeline.latency import Histogram
 from pipeline.sink.sender import Delivery
 
 
@@ -37,3 +38,5 @@ class OutboxState:
     """Events that Redis had already."""
     dropped: dict[tuple[str, str], int] = field(default_factory=dict)
     """By stream and reason."""
+    delivery_took: Histogram = field(default_factory=Histogram)
+    """From an event on disk until Redis had acknowledged it."""

@@ -29,6 +29,7 @@ def test_events_come_out_in_order_and_leave_nothing(
     assert seqs(server) == list(range(1000))
     state = outbox.state
     assert (state.waiting, state.bytes, state.oldest_age_s) == (0, 0, 0.0)
+    assert state.delivery_took.total == 1000
     assert state.delivery.flow == "flowing"
     assert state.trouble == ""
 
@@ -50,8 +51,10 @@ def test_latency_is_reckoned_when_an_event_leaves(
     outbox = outboxes.open(port)
     outbox.write([make_event(arrived_s=1000.0)])
     with RedisServer(port=port) as server:
+        assert outbox.state.delivery_took.total == 0
         assert outbox.flush(20) == 0
         (event,) = stored(server)
+    assert 0 < outbox.state.delivery_took.sum_s < 20
     assert event.published_at is not None
     assert event.latency_ms == pytest.approx((event.published_at - 1000.0) * 1000)
 
