@@ -14,6 +14,7 @@ from tests.chaos.stage import Stage
 from tests.chaos.watch import SCRAPE_S, Scrape, Watch
 
 START_S = 240.0  # for everything to run the first time, on a machine that does other things
+SHOWS_S = 3.0  # until the last fault can be seen at all
 BUSY = 4.0  # such a machine settles so many times later
 POLL_S = 0.3
 
@@ -45,6 +46,7 @@ class Act:
             began_s = time.time()
             self._perform(began_s)
             over_s = time.time()
+            time.sleep(SHOWS_S)
             trouble = _until_well(watch, stage, plan.quiet_s * BUSY)
             settled_s = None if trouble else time.time() - over_s
             self.say(
