@@ -22,7 +22,7 @@ from pipeline.model.recognizer import fold_batch_norms
 from pipeline.training.data import Clips, DataConfig, DataSet, open_dataset
 from pipeline.training.evaluate import FLIPPED_AXIS, Evaluation, Flip, evaluate, evaluate_flip
 from pipeline.training.feed import PRECISIONS, classifier
-from pipeline.training.report import write_report
+from pipeline.training.report import prepare_report, write_report
 from pipeline.training.start import places_of
 
 
@@ -55,6 +55,8 @@ def evaluate_command(
     """Score labelled clips: top-1, top-5, per class, calibration, what is taken for what."""
     if precision not in PRECISIONS or precision == "fp16":
         raise ConfigError(f"precision must be fp32 or bf16, got {precision!r}")
+    if out is not None:
+        prepare_report(out)
     config = _data_config(data, layout, cache)
     dataset = open_dataset(config, split)
     recognizer = load(model, device=device, frames=frames, labels=labels)

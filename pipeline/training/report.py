@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 from pipeline.errors import ConfigError, TrainingError
@@ -12,7 +13,23 @@ from pipeline.training.evaluate import Evaluation, Flip
 LETTER_PX, LINE_PX = 7, 12  # of Pillow's own font, about
 PICTURE_PX = 1_200  # the matrix is about this large, whatever the number of classes
 BLUE, ORANGE = (33, 102, 172), (217, 95, 2)
-MISSING = "{} isn't installed; run: pip install 'actionstream[train]'"
+NEEDED = {"PIL": "Pillow", "pyarrow": "pyarrow"}
+"""Modules, and what they are installed as."""
+
+
+def prepare_report(out: Path) -> None:
+    """Make the folder; for before the scoring, which may take hours.
+
+    Raises:
+        ConfigError: Pillow or pyarrow aren't installed, or ``out`` can't be made a folder.
+    """
+    for module, name in NEEDED.items():
+        if find_spec(module) is None:
+            raise ConfigError(f"{name} isn't installed; run: pip install 'actionstream[train]'")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{out}: can't be made a folder: {error.strerror}") from None
 
 
 def write_report(
@@ -24,9 +41,10 @@ def write_report(
     """``evaluation.json``, ``confusion.png`` and ``scores.parquet``; returns the first.
 
     Raises:
-        ConfigError: Pillow or pyarrow aren't installed, or ``out`` can't be made a folder.
+        ConfigError: as ``prepare_report`` does.
         TrainingError: a file can't be written.
     """
+    prepare_report(out)
     figures: dict[str, object] = {
         **about,
         **evaluation.summary(),
@@ -35,10 +53,6 @@ def write_report(
         },
         "per_class": evaluation.per_class,
     }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{out}: can't be made a folder: {error.strerror}") from None
     write_whole(out / "evaluation.json", json.dumps(figures, indent=2).encode() + b"\n")
     try:
         draw_confusion(out / "confusion.png", evaluation)
@@ -49,15 +63,9 @@ def write_report(
 
 
 def draw_confusion(path: Path, evaluation: Evaluation) -> None:
-    """Rows are the right classes, columns the best ones, by number; the diagonal is blue.
+    """Rows are the right classes, columns the best ones, by number; the diagonal is blue."""
+    from PIL import Image, ImageDraw
 
-    Raises:
-        ConfigError: Pillow isn't installed.
-    """
-    try:
-        from PIL import Image, ImageDraw
-    except ImportError:
-        raise ConfigError(MISSING.format("Pillow")) from None
     counts_KK = evaluation.confusion
     names = [f"{label} {n}" for n, label in enumerate(evaluation.labels)]
     cell = max(4, min(36, PICTURE_PX // len(names)))
@@ -84,16 +92,10 @@ def draw_confusion(path: Path, evaluation: Evaluation) -> None:
 
 
 def write_scores(path: Path, evaluation: Evaluation) -> None:
-    """A row per clip: key, right class, best class, the scores in the order of the labels.
+    """A row per clip: key, right class, best class, the scores in the order of the labels."""
+    import pyarrow as pa
+    from pyarrow import parquet
 
-    Raises:
-        ConfigError: pyarrow isn't installed.
-    """
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError:
-        raise ConfigError(MISSING.format("pyarrow")) from None
     labels = evaluation.labels
     table = pa.table(
         {

@@ -1,6 +1,7 @@
 """Figures of an evaluation against arithmetic done by hand, and as files."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from PIL import Image
 from pyarrow import parquet
 from torch import Tensor
 
-from pipeline.errors import DataError, ModelError
+from pipeline.errors import ConfigError, DataError, ModelError
 from pipeline.training.data import Views
 from pipeline.training.evaluate import Evaluation, evaluate, evaluate_flip
-from pipeline.training.report import write_report
+from pipeline.training.report import prepare_report, write_report
 
 LABELS = ("left", "right", "still")
 
@@ -139,3 +140,15 @@ def test_a_matrix_of_many_classes_still_is_a_picture(tmp_path: Path) -> None:
     write_report(tmp_path, many, {}, {})
     with Image.open(tmp_path / "confusion.png") as picture:
         assert max(picture.size) < 2_000
+
+
+def test_what_a_report_needs_is_looked_for_before_anything_is_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "taken"
+    file.touch()
+    with pytest.raises(ConfigError, match="taken: can't be made a folder"):
+        prepare_report(file)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match="pyarrow isn't installed; run: pip install"):
+        prepare_report(tmp_path / "out")
