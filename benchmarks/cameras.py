@@ -6,15 +6,14 @@ at 25 pictures/s take 4 % of a core.
 """
 
 import shutil
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from subprocess import PIPE, Popen
 from threading import Event, Thread
 
 from actors.cluster import run_name
@@ -33,27 +32,13 @@ FPS = 25
 START_S = 120.0  # for every camera to stream, and at the end to be gone
 
 
-@contextmanager
-def camera_host(video: Path) -> Iterator[str]:
-    """Address of a host whose every path is a camera; see ``tests.chaos.rtsp`` for paths."""
-    child = Popen(
-        [sys.executable, "-m", "tests.chaos.rtsp", str(video)], stdin=PIPE, stdout=PIPE, text=True
-    )
-    try:
-        assert child.stdout is not None
-        yield f"rtsp://127.0.0.1:{int(child.stdout.readline())}"
-    finally:
-        child.kill()
-        child.communicate()
-
-
 def out_of_phase(host: str, count: int, *, sample_fps: float, every_s: float) -> list[CameraSource]:
     """Cameras whose windows come one camera after the other, if each has one ``every_s``."""
     return [
         CameraSource(
             stream_id=f"camera {n}",
             address=parse_address(f"{host}/{n},turn={every_s:.6f},phase={n * every_s / count:.6f}"),
-            knobs=CameraKnobs(sample_fps=sample_fps),  # type: ignore[arg-type]
+            knobs=CameraKnobs(sample_fps=Fraction(sample_fps).limit_denominator(1000)),
         )
         for n in range(count)
     ]

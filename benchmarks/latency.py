@@ -21,8 +21,8 @@ from typing import cast
 import redis
 
 from actors.cluster import cluster
-from benchmarks.cameras import Deployment, camera_host, deployment, out_of_phase, private_redis
-from benchmarks.measure import h264, verdict, windows_of
+from benchmarks.cameras import Deployment, deployment, out_of_phase, private_redis
+from benchmarks.measure import camera_host, h264, verdict, windows_of
 from benchmarks.outbox import busy_config
 from pipeline.broker import open_broker
 from pipeline.config import Config, SamplingConfig

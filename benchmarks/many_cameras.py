@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from actors.cluster import cluster
 from actors.seen import Seen
-from benchmarks.cameras import Stretch, camera_host, deployment, out_of_phase, private_redis
-from benchmarks.measure import h264
+from benchmarks.cameras import Stretch, deployment, out_of_phase, private_redis
+from benchmarks.measure import camera_host, h264
 from pipeline.config import Config
 from pipeline.model import Recognizer, load
 from pipeline.run import settle

@@ -4,10 +4,11 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
+from subprocess import PIPE, Popen
 from tempfile import gettempdir
 from threading import Event
 
@@ -52,6 +53,20 @@ def h264(width: int, height: int, *, seconds: int, fps: int = 25, camera: bool =
         out.mux(stream.encode(None))
     partial.replace(path)
     return path
+
+
+@contextmanager
+def camera_host(video: Path) -> Iterator[str]:
+    """Address of a host whose every path is a camera; see ``tests.chaos.rtsp`` for paths."""
+    child = Popen(
+        [sys.executable, "-m", "tests.chaos.rtsp", str(video)], stdin=PIPE, stdout=PIPE, text=True
+    )
+    try:
+        assert child.stdout is not None
+        yield f"rtsp://127.0.0.1:{int(child.stdout.readline())}"
+    finally:
+        child.kill()
+        child.communicate()
 
 
 def windows_of(path: Path, config: Config | None = None) -> list[Window]:

@@ -27,12 +27,11 @@ from benchmarks.cameras import (
     FPS,
     Deployment,
     Stretch,
-    camera_host,
     deployment,
     out_of_phase,
     private_redis,
 )
-from benchmarks.measure import h264, verdict
+from benchmarks.measure import camera_host, h264, verdict
 from pipeline.config import Config, ModelConfig, RedisConfig, SamplingConfig
 from pipeline.model import Architecture, ModelSpec, Recognizer, build, load, save_bundle
 

@@ -8,14 +8,12 @@ noted; at the end they must be where they were.
 import resource
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from subprocess import PIPE, Popen
 from threading import Event, active_count
 
-from benchmarks.measure import h264
+from benchmarks.measure import camera_host, h264
 from pipeline.cameras import CameraKnobs, RetryConfig
 from pipeline.config import EventSpec, GridSpec, PictureSpec, Settings, WindowSpec
 from pipeline.source import CameraSource, parse_address
@@ -36,7 +34,7 @@ FAULTS = (
 MAX_GROWTH_MIB = 8.0  # of the allocator's own making: a leak of 5 KiB per cycle shows at 2,000
 
 SETTINGS = Settings(
-    grid=GridSpec(sample_fps=8),
+    grid=GridSpec(sample_fps=Fraction(8)),
     picture=PictureSpec(size_px=96, short_side_px=96),
     window=WindowSpec(frames=4, hop=2),
     events=EventSpec(),
@@ -63,21 +61,6 @@ def holdings() -> Holdings:
     return Holdings(kib / 1024, active_count(), descriptors)
 
 
-@contextmanager
-def camera() -> Iterator[str]:
-    """Address of the misbehaving camera."""
-    video = h264(320, 180, seconds=2)
-    child = Popen(
-        [sys.executable, "-m", "tests.chaos.rtsp", str(video)], stdin=PIPE, stdout=PIPE, text=True
-    )
-    try:
-        assert child.stdout is not None
-        yield f"rtsp://127.0.0.1:{int(child.stdout.readline())}"
-    finally:
-        child.kill()
-        child.communicate()
-
-
 def cycle(address: str, number: int, tally: Tally) -> None:
     """One connection and its loss, as a camera in a deployment has it."""
     retry = RetryConfig(initial_delay_s=0.001, max_delay_s=0.001, max_attempts=1)
@@ -98,7 +81,7 @@ def cycle(address: str, number: int, tally: Tally) -> None:
 def grown(cycles: int) -> tuple[Holdings, Holdings, Tally]:
     """What is held after a tenth of the cycles, and after all of them."""
     tally = Tally()
-    with camera() as address:
+    with camera_host(h264(320, 180, seconds=2)) as address:
         early = holdings()
         for number in range(cycles):
             cycle(address, number, tally)

@@ -6,8 +6,8 @@ import pytest
 
 from actors.cluster import cluster
 from benchmarks import latency, many_cameras
-from benchmarks.cameras import Deployment, camera_host, deployment, private_redis
-from benchmarks.measure import h264
+from benchmarks.cameras import Deployment, deployment, private_redis
+from benchmarks.measure import camera_host, h264
 from benchmarks.overload import Offer, offer
 from pipeline.config import Config, SamplingConfig
 from pipeline.model import Recognizer, load
