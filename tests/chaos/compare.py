@@ -126,8 +126,9 @@ def _span_s(evidence: Evidence, lines: Sequence[ActionEvent]) -> tuple[float, fl
     first = lines[0]
     start_s = (first.start_time or 0.0) - first.first_window / SAMPLE_FPS
     touched = [kill.at_s for kill in evidence.kills(*OF_PARTS) if kill.over_s > start_s]
-    touched += [at_s for at_s, _ in _rises(evidence, _losses) if at_s > start_s]
-    touched += [at_s for at_s, _ in _rises(evidence, _gaps) if at_s > start_s + STRAY_S]
+    touched += [before_s for before_s, after_s in _rises(evidence, _losses) if after_s > start_s]
+    gaps = _rises(evidence, _gaps)
+    touched += [before_s for before_s, after_s in gaps if after_s > start_s + STRAY_S]
     return start_s, min([*touched, evidence.paused_s])
 
 
