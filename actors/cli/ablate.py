@@ -34,6 +34,9 @@ def ablate_command(
     quick: Annotated[
         bool, typer.Option("--quick", help="Costs and four networks once: 15 minutes, not 3 hours.")
     ] = False,
+    so_far: Annotated[
+        bool, typer.Option("--so-far", help="Train nothing; write about the runs that are done.")
+    ] = False,
     study: Annotated[
         str | None,
         typer.Option(
@@ -72,6 +75,7 @@ def ablate_command(
             processes=workers or usable_cpus(),
             watcher=bar,
             stop=stop.is_set,
+            so_far=so_far,
         )
     if not whole:
         complain(f"stopped; the same command goes on from {work}")

@@ -19,6 +19,8 @@ class Findings:
     material: Material | None
     """None where nothing is trained."""
     prices: dict[tuple[str, int], Price] = field(default_factory=dict)
+    missing: int = 0
+    """Runs that aren't done."""
     _results: dict[str, list[RunResult]] = field(default_factory=dict)
 
     def add(self, row: Row, result: RunResult) -> None:
@@ -28,6 +30,16 @@ class Findings:
     def results(self, row: Row) -> list[RunResult]:
         """All seeds of a row that there are."""
         return self._results.get(row.title, [])
+
+    @property
+    def runs(self) -> int:
+        """That are done."""
+        return sum(map(len, self._results.values()))
+
+    @property
+    def fewest_seeds(self) -> int:
+        """Of any row that has results; 0 if none has."""
+        return min(map(len, self._results.values()), default=0)
 
     def score(self, row: Row, group: Group) -> Score:
         """Of a row that has results."""

@@ -75,8 +75,11 @@ def _reading(found: Findings) -> str:
         "seeds and no less than chance among so many test clips gives; a difference within it is "
         "none."
     )
-    if found.material is not None and len(found.spec.seeds) == 1:
-        said += " **One seed only:** how much seeds differ isn't in it."
+    if found.fewest_seeds == 1:
+        said += " **Where there is one seed only,** how much seeds differ isn't in it."
+    if found.missing:
+        total = found.runs + found.missing
+        said += f" **Not complete:** {found.runs} of {total} runs are done."
     return said + "\n"
 
 

@@ -61,10 +61,12 @@ def ablate(
     processes: int,
     watcher: Watcher,
     stop: Callable[[], bool] = lambda: False,
+    so_far: bool = False,
 ) -> bool:
     """Carry out all studies and write what came of them; False if told to stop before the end.
 
-    ``data`` is made where it doesn't exist, from ``pictures``.
+    ``data`` is made where it doesn't exist, from ``pictures``. With ``so_far`` nothing is trained:
+    what is written tells of the runs that are done, also by another process that goes on.
 
     Raises:
         ConfigError: what is wanted can't be done, or ``out`` can't be read.
@@ -82,11 +84,23 @@ def ablate(
         for price in prices(spec, work, begins=watcher.pricing, stop=stop):
             found.prices[price.network, price.frames] = price
     if material is not None:
-        _run_all(found, material, work, watcher, stop)
+        if so_far:
+            _look_up(found, material, work)
+        else:
+            _run_all(found, material, work, watcher, stop)
     if stop():
         return False
     write_section(out, section_of(found))
     return True
+
+
+def _look_up(found: Findings, material: Material, work: Path) -> None:
+    for planned in _plan(found.spec, material, work):
+        result = read_result(planned.folder)
+        if result is None:
+            found.missing += 1
+        else:
+            found.add(planned.row, result)
 
 
 def _run_all(

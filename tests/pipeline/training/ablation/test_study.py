@@ -59,7 +59,14 @@ class Place:
         self.work, self.out, self.pictures = root / "work", root / "results.md", pictures
         self.data = root / "motions"
 
-    def ablate(self, spec: AblationSpec, watcher: Watching, *, checks: int | None = None) -> bool:
+    def ablate(
+        self,
+        spec: AblationSpec,
+        watcher: Watching,
+        *,
+        checks: int | None = None,
+        so_far: bool = False,
+    ) -> bool:
         """``checks``: told to stop at so many's asking."""
         asked = iter(range(checks if checks is not None else 10**9))
         return ablate(
@@ -71,6 +78,7 @@ class Place:
             processes=1,
             watcher=watcher,
             stop=lambda: next(asked, None) is None,
+            so_far=so_far,
         )
 
 
@@ -92,6 +100,11 @@ def test_a_study_goes_on_where_it_was_cut_off_and_does_nothing_twice(
     assert json.loads(done[0].read_text())["of"] == {"all": 27, "neighbour": 22, "long": 5}
     assert not (done[0].parent / "checkpoint.pt").exists()
 
+    partly = Watching()
+    assert place.ablate(tiny, partly, so_far=True)
+    assert partly.begun == []
+    assert "**Not complete:** 1 of 4 runs are done." in place.out.read_text()
+
     rest = Watching()
     assert place.ablate(tiny, rest)
     assert rest.made == []
@@ -101,10 +114,11 @@ def test_a_study_goes_on_where_it_was_cut_off_and_does_nothing_twice(
 
     text = place.out.read_text()
     assert text.startswith("# Results\n\nby hand\n")
+    assert "Not complete" not in text
     for words in (
         "Motion clips made for the purpose",
         "Fair by construction",
-        "One seed only",
+        "there is one seed only",
         "| bLVNet-TAM above bLVNet-TSM at the same MACs, long-range classes | TAM above TSM above",
         "| bLVNet-TAM (`blvnet-tam-small`) | 4 |",
     ):
