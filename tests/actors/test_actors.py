@@ -178,6 +178,7 @@ def test_a_part_that_is_killed_comes_back_and_no_event_is_missing(
         events, outcomes = on_ray(it, kill_once)
     assert pids, "the run was over before anything could be killed"
     assert [outcome.error for outcome in outcomes] == [None] * 3
+    assert [outcome.tally.balance() for outcome in outcomes] == [[]] * 3
     equal(each_once(events), expected)
 
 

@@ -154,6 +154,8 @@ def test_a_part_that_is_killed_is_back_in_time_and_nothing_is_uncounted(
         for part in PARTS:
             pid = pid_of(it.name_of(part))
             assert pid is not None
+            if part == "recognizer-0":
+                await_batch(it.name_of(part), wait_until)
             pictures = {name: tally.pictures for name, tally in it.tallies.items()}
             os.kill(pid, signal.SIGKILL)
             killed_s = time.monotonic()
@@ -174,9 +176,8 @@ def test_a_part_that_is_killed_is_back_in_time_and_nothing_is_uncounted(
         all_score(it, wait_until)
         assert it.restarts >= 4
     assert [outcome.tally.balance() for outcome in it.outcomes] == [[], []]
-    lost = [o.tally.dropped["lost"] + o.tally.windows_dropped["lost"] for o in it.outcomes]
-    tallies = [outcome.tally for outcome in it.outcomes]
-    assert all(tally.states["starting"] >= 2 for tally in tallies), (lost, tallies)
+    starts = [outcome.tally.states["starting"] for outcome in it.outcomes]
+    assert max(starts) >= 3, "the counts of all attempts are one"
     assert_whole_lives(stored(server))
 
 
@@ -217,6 +218,24 @@ def test_a_part_that_lives_but_is_broken_is_replaced_and_verbs_wait_for_nobody(
 
 def call(name: str, question: Callable[[object], None]) -> None:
     ray.get(ray.get_actor(name, namespace=NAMESPACE).__ray_call__.remote(question), timeout=30)
+
+
+def await_batch(name: str, wait_until: WaitUntil) -> None:
+    """Return while a batch is being computed."""
+    call(name, slow_down)
+    recognizer = ray.get_actor(name, namespace=NAMESPACE)
+    wait_until(lambda: ray.get(recognizer.load.remote()).computing_s > 0, "a batch", 60)
+
+
+def slow_down(recognizer: object) -> None:
+    batcher = recognizer._batcher  # type: ignore[attr-defined]
+    score = batcher._score
+
+    def slowly(windows: object) -> object:
+        time.sleep(2)
+        return score(windows)
+
+    batcher._score = slowly
 
 
 def lose_device(recognizer: object) -> None:

@@ -1,0 +1,87 @@
+"""Streams that go from one camera actor to the next, without any actor."""
+
+from pathlib import Path
+
+import pytest
+
+from actors.jobs import AGAIN_S, MAX_ATTEMPTS, Job, Jobs
+from actors.snapshot import StreamState
+from pipeline.source import CameraSource, FileSource, parse_address
+from pipeline.tally import Tally
+
+GATE = CameraSource(stream_id="gate", address=parse_address("rtsp://127.0.0.1/gate"))
+ROOM = FileSource(path=Path("room.mp4"), stream_id="room")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.s = 100.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def jobs(clock: Clock) -> Jobs:
+    jobs = Jobs(now=clock, running={"camera-0": {}, "camera-1": {}})
+    for source in (GATE, ROOM):
+        jobs.add(Job(source=source, recognizer="recognizer-0"))
+    return jobs
+
+
+def die(jobs: Jobs, camera: str) -> list[str]:
+    """The camera actor dies; which of its streams go again."""
+    return [job.stream_id for job in jobs.lost(camera) if jobs.again(job, "it died")]
+
+
+def test_counts_go_on_from_what_was_last_known_of_a_dead_actor(jobs: Jobs, clock: Clock) -> None:
+    assert [job.stream_id for job in jobs.hand_out("camera-0", room=1)] == ["gate"]
+    tally = Tally(pictures=9, sampled=5, skipped=2, windows=3, scored=1)
+    jobs.note("camera-0", StreamState(stream_id="gate", state="streaming", tally=tally))
+    assert die(jobs, "camera-0") == ["gate"]
+    assert jobs.states["gate"].state == "starting"
+    assert jobs.states["gate"].tally.balance() == []
+    clock.s += AGAIN_S
+    jobs.hand_out("camera-1", room=2)
+    tally = Tally(pictures=4, sampled=4, windows=1, scored=1)
+    done = jobs.note("camera-1", StreamState(stream_id="gate", state="ended", tally=tally))
+    assert done is not None
+    jobs.ended(done)
+    (outcome,) = jobs.outcomes
+    assert (outcome.tally.pictures, outcome.tally.dropped) == (13, {"lost": 2})
+    assert (outcome.tally.windows, outcome.tally.windows_dropped) == (4, {"lost": 2})
+    assert outcome.tally.balance() == []
+
+
+def test_a_file_is_given_up_after_its_attempts_and_a_camera_never(jobs: Jobs, clock: Clock) -> None:
+    for attempt in range(1, MAX_ATTEMPTS + 3):
+        jobs.hand_out("camera-0", room=2)
+        again = die(jobs, "camera-0")
+        assert again == (["gate", "room"] if attempt < MAX_ATTEMPTS else ["gate"])
+        clock.s += 60
+    (outcome,) = jobs.outcomes
+    assert outcome.stream_id == "room"
+    assert "given up after 3 attempts" in str(outcome.error)
+
+
+def test_a_stream_that_is_lost_again_and_again_waits_longer_and_holds_up_no_other(
+    jobs: Jobs, clock: Clock
+) -> None:
+    jobs.hand_out("camera-0", room=1)
+    waits = []
+    for _ in range(6):
+        die(jobs, "camera-0")
+        began_s = clock.s
+        while "gate" not in jobs.running["camera-0"]:
+            assert "room" in {job.stream_id for job in jobs.hand_out("camera-1", 1)} | set(
+                jobs.running["camera-1"]
+            )
+            clock.s += 0.5
+            jobs.hand_out("camera-0", room=1)
+        waits.append(clock.s - began_s)
+    assert waits == [1, 2, 4, 8, 10, 10]
