@@ -37,7 +37,7 @@ from pipeline.subscribe import GroupState
 
 log = logging.getLogger(__name__)
 
-ALIVE_S = 120.0  # recognizers may take so long to start; a step waits 30 s for a camera that hangs
+ALIVE_S = 120.0  # recognizers may take so long to start; a step waits for nobody
 SEEN_S = 1.0  # a look is shared by all who ask within this time
 CLIENTS = 16  # at once; beyond, connections are closed: a page is never what fills the memory
 CLIENT_TIMEOUT_S = 10.0
