@@ -44,6 +44,9 @@ def ends_with_ray(say: Callable[[str], None]) -> Iterator[None]:
             sys.stderr.flush()
             os._exit(1)
 
+    if not watch.can_see:
+        yield
+        return
     thread = Thread(target=look, name="ray watch", daemon=True)
     thread.start()
     try:
@@ -67,6 +70,8 @@ class _RayWatch:
         )
         self._raylet_path: str = path
         self._raylet = self._connect()
+        self.can_see = self._raylet is not None
+        """No: this process is a client of a Ray elsewhere."""
         own = _processes_of_our_own()
         self._own = [process for pid in own for process in _with_children(pid)]
         self._gcs_limit_s = LOCAL_GCS_S if own else JOINED_GCS_S
