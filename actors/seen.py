@@ -33,8 +33,8 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 class Observed(Protocol):
     """What is looked at."""
 
-    restarts: int
-    """Actors that had to be started again."""
+    @property
+    def restarts(self) -> int: ...  # noqa: D102
 
     def snapshot(self) -> list[StreamSnapshot]: ...  # noqa: D102
 

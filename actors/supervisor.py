@@ -25,14 +25,15 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
+from actors.cameras import Cameras
 from actors.jobs import Job, Jobs
 from actors.parts import Parts, find, kill, made_of
 from actors.publisher import Publisher
 from actors.pulse import PartLost
-from actors.snapshot import Held, PartSnapshot, StreamSnapshot, StreamState
-from actors.watch import Bounds, CameraWatch, PublisherWatch, RecognizerWatch
+from actors.snapshot import PartSnapshot, StreamSnapshot, StreamState
+from actors.watch import Bounds, PublisherWatch, RecognizerWatch
 from pipeline.config import Config, RedisConfig, Settings
-from pipeline.errors import ConfigError, SinkError
+from pipeline.errors import ConfigError
 from pipeline.events import Origin
 from pipeline.records import ActionEvent
 from pipeline.run import Outcome, usable_cpus
@@ -88,26 +89,29 @@ class Supervisor:
         of_config = (config.model, config.recognizer, config.decode)
         self._parts.made_of = made_of(*of_config, settings, origin, redis, url, keep_events)
         self.name_of = self._parts.name_of
-        self._files_per_camera = FILES_PER_CAMERA
+        streams_each = FILES_PER_CAMERA
         if self._live and cameras:  # cameras all run at once
-            self._files_per_camera = -(-len(sources) // cameras)
-        self._at_once = min(len(sources), self._cameras_wanted * self._files_per_camera)
+            streams_each = -(-len(sources) // cameras)
+        self._at_once = min(len(sources), self._cameras_wanted * streams_each)
         """Streams that run side by side."""
         self._lock = RLock()
         self._draining = False
-        self._cameras: dict[str, CameraWatch] = {}
         self._recognizers: dict[str, RecognizerWatch] = {}
         self._publisher: PublisherWatch | None = None
-        self._left: dict[str, tuple[str, Held]] = {}
-        """Streams that adopted camera actors work on and nobody has attached yet."""
         self._jobs = Jobs(keeps_events=keep_events)
+        self._cameras = Cameras(self._parts, self._jobs, self._bounds, gone=self._gone)
+        self._cameras.streams_each = streams_each
         recognizers = self._parts.recognizers
         for n, source in enumerate(sources):
             self._jobs.add(Job(source=source, recognizer=recognizers[n % len(recognizers)]))
             self._jobs.drop(source.stream_id)  # shown once it runs
             self._jobs.kinds[source.stream_id] = source.kind
-        self.restarts = 0
+        self._restarts = 0
+
+    @property
+    def restarts(self) -> int:
         """Actors that had to be started again."""
+        return self._restarts + self._cameras.restarts
 
     @property
     def states(self) -> dict[str, StreamState]:
@@ -135,7 +139,7 @@ class Supervisor:
 
     def parts(self) -> list[PartSnapshot]:
         """Every actor's process, and what recognizers have to do; takes up to a second."""
-        return self._parts.snapshot(list(self._cameras))
+        return self._parts.snapshot(list(self._cameras.watches))
 
     def start(self) -> None:
         """Adopt or start every actor, and wait until the recognizers are ready.
@@ -153,9 +157,9 @@ class Supervisor:
         if self.name_of("publisher") not in found:
             self._parts.start_publisher(self._origin, self._redis, keep=self._keep_events)
         self._watch_publisher()
-        self._adopt_cameras(sorted(found))
-        while len(self._cameras) < self._cameras_wanted:
-            self._start_camera(self._free_name())
+        self._cameras.adopt(sorted(found))
+        while len(self._cameras.watches) < self._cameras_wanted:
+            self._cameras.start(self._cameras.free_name())
         self._parts.await_recognizers()
 
     def run(self, stop: Event, look: Callable[[], None] = lambda: None) -> list[Outcome]:
@@ -187,12 +191,11 @@ class Supervisor:
     def step(self) -> None:
         """Look at every actor once, and do what is due; waits for none of them."""
         with self._lock:
-            self._let_go_of_the_rest()
+            self._cameras.let_go_of_the_rest()
             self._look_at_publisher()
             for watch in self._recognizers.values():
-                self.restarts += watch.look()
-            for name, camera in list(self._cameras.items()):
-                self._look_at(name, camera)
+                self._restarts += watch.look()
+            self._cameras.look()
 
     def attach(self, source: Source, *, paused: bool = False) -> None:
         """One more stream, beside those that run.
@@ -210,9 +213,9 @@ class Supervisor:
                 )
             recognizer = self._jobs.least_busy(self._parts.recognizers)
             job = Job(source=source, recognizer=recognizer, paused=paused)
-            if not self._take_over(job):
+            if not self._cameras.take_over(job):
                 self._jobs.add(job)
-            self._make_room()
+            self._cameras.make_room()
 
     def detach(self, stream_id: str) -> None:
         """Stop a stream and end its events; it is gone once ``has`` says so."""
@@ -223,7 +226,7 @@ class Supervisor:
                 return
             job.detached = True
             if camera is not None:
-                self._cameras[camera].actor.detach.remote(stream_id)
+                self._cameras.watches[camera].actor.detach.remote(stream_id)
             else:
                 self._jobs.waiting.remove(job)
                 self._gone(stream_id)
@@ -252,7 +255,7 @@ class Supervisor:
                 return
             job.paused = paused
             if camera is not None:
-                self._cameras[camera].pause(stream_id, paused)
+                self._cameras.watches[camera].pause(stream_id, paused)
 
     def take_events(self) -> list[ActionEvent]:
         """Events since the last call, if they are kept."""
@@ -270,7 +273,9 @@ class Supervisor:
         """Stop every stream, end its open events, and give every stream its outcome."""
         with self._lock:
             self._draining = True
-            draining = [(name, each.actor.drain.remote()) for name, each in self._cameras.items()]
+            draining = [
+                (name, each.actor.drain.remote()) for name, each in self._cameras.watches.items()
+            ]
         deadline_s = time.monotonic() + DRAIN_S
         for name, drained in draining:
             try:
@@ -279,7 +284,7 @@ class Supervisor:
                 with self._lock:
                     self._jobs.waiting.extend(self._jobs.lost(name))
             else:
-                self._note(name, states)
+                self._cameras.note(name, states)
         if self._publisher is not None:
             with suppress(RayActorError, GetTimeoutError):
                 ray.get(self._publisher.actor.end_open.remote(), timeout=DRAIN_S)
@@ -291,7 +296,7 @@ class Supervisor:
         if self._publisher is not None:
             with suppress(RayError):
                 ray.get(self._publisher.actor.close.remote(), timeout=CLOSE_S)
-        for name in [*self._cameras, *self._parts.recognizers, self.name_of("publisher")]:
+        for name in [*self._cameras.watches, *self._parts.recognizers, self.name_of("publisher")]:
             kill(name)
 
     def __enter__(self) -> Supervisor:
@@ -309,74 +314,6 @@ class Supervisor:
         actor: ActorHandle[Publisher] = find(self.name_of("publisher"))
         self._publisher = PublisherWatch(actor, self._bounds, live=self._live)
 
-    def _start_camera(self, name: str, *, times_hung: int = 0) -> None:
-        actor = self._parts.start_camera(name)
-        self._cameras[name] = CameraWatch(actor, self._bounds, times_hung=times_hung)
-        self._jobs.running[name] = {}
-
-    def _free_name(self) -> str:
-        names = (self.name_of(f"camera-{n}") for n in range(len(self._cameras) + 1))
-        return next(name for name in names if name not in self._cameras)
-
-    def _make_room(self) -> None:
-        """Camera actors for all that should run at once: one per core at most."""
-        streams = len(self._jobs.all())
-        while len(self._cameras) < min(streams, usable_cpus()):
-            self._start_camera(self._free_name())
-        self._files_per_camera = -(-streams // len(self._cameras))
-
-    def _look_at(self, name: str, camera: CameraWatch) -> None:
-        """What a camera actor said, what it is to do, and the next question, in this order."""
-        try:
-            states = camera.look()
-        except PartLost as lost:
-            self._replace_camera(name, str(lost), times_hung=camera.times_hung)
-            return
-        self._note(name, states)
-        for job in self._jobs.hand_out(name, self._files_per_camera):
-            camera.actor.attach.remote(job.source, job.recognizer, paused=job.paused)
-        camera.ask()
-
-    def _note(self, camera: str, states: Sequence[StreamState]) -> None:
-        """Take in what a camera says of its streams, and what has to be done about it."""
-        for state in states:
-            job = self._jobs.note(camera, state)
-            if state.fatal and job is not None:
-                raise SinkError(state.fatal)
-            if state.done:
-                self._cameras[camera].actor.forget.remote(state.stream_id)
-            if job is None:
-                continue
-            if state.lost is None:
-                self._jobs.ended(job)
-            else:
-                self._again(job, state.lost)
-
-    def _again(self, job: Job, why: str) -> None:
-        if job.detached:
-            self._gone(job.stream_id)
-        else:
-            self._jobs.again(job, why)
-
-    def _gone(self, stream_id: str) -> None:
-        """Say for a stream that no camera actor has that it is detached."""
-        self._jobs.drop(stream_id)
-        if self._publisher is not None:
-            self._publisher.actor.forget.remote(stream_id)
-            self._publisher.actor.report.remote(stream_id, CameraState.DETACHED.value, "")
-
-    def _replace_camera(self, name: str, why: str, *, times_hung: int = 0) -> None:
-        log.warning("%s %s; it is started again", name, why)
-        self.restarts += 1
-        self._start_camera_again(name, times_hung)
-
-    def _start_camera_again(self, name: str, times_hung: int) -> None:
-        jobs = self._jobs.lost(name)
-        self._left = {s: (c, held) for s, (c, held) in self._left.items() if c != name}
-        self._start_camera(name, times_hung=times_hung)
-        for job in jobs:
-            self._again(job, "the process that decoded it died")
-
     def _look_at_publisher(self) -> None:
         assert self._publisher is not None
         try:
@@ -387,36 +324,14 @@ class Supervisor:
 
     def _replace_publisher(self, why: str) -> None:
         log.warning("%s %s; it is started again", self.name_of("publisher"), why)
-        self.restarts += 1
+        self._restarts += 1
         self._parts.start_publisher(self._origin, self._redis, keep=self._keep_events)
         self._watch_publisher()
         self._jobs.run_untaken_again()
 
-    def _adopt_cameras(self, found: Sequence[str]) -> None:
-        """Those that were left, and what they work on."""
-        prefix = self.name_of("camera-")
-        for name, held in self._parts.held([n for n in found if n.startswith(prefix)]).items():
-            self._cameras[name] = CameraWatch(find(name), self._bounds)
-            self._jobs.running[name] = {}
-            self._left |= {one.source.stream_id: (name, one) for one in held}
-
-    def _take_over(self, job: Job) -> bool:
-        """An adopted camera actor works on just this; else what it does under that name ends."""
-        camera, held = self._left.pop(job.stream_id, (None, None))
-        if camera is None or held is None:
-            return False
-        if held.source != job.source or held.recognizer not in self._parts.recognizers:
-            self._start_camera_again(camera, 0)
-            return False
-        job.recognizer = held.recognizer
-        job.attempts = 1
-        self._jobs.add(job, camera)
-        if held.paused != job.paused:
-            self._cameras[camera].pause(job.stream_id, job.paused)
-        return True
-
-    def _let_go_of_the_rest(self) -> None:
-        """What was attached to the supervisor before this one, and isn't to this one."""
-        for stream_id, (camera, _) in self._left.items():
-            self._cameras[camera].actor.detach.remote(stream_id)
-        self._left.clear()
+    def _gone(self, stream_id: str) -> None:
+        """Say for a stream that no camera actor has that it is detached."""
+        self._jobs.drop(stream_id)
+        if self._publisher is not None:
+            self._publisher.actor.forget.remote(stream_id)
+            self._publisher.actor.report.remote(stream_id, CameraState.DETACHED.value, "")
