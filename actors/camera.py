@@ -24,11 +24,12 @@ from actors.recognizer import Recognizer
 from actors.reporter import Reporter
 from actors.snapshot import Held, StreamState
 from actors.tether import end_with_parent
-from pipeline.config import DecodeConfig, Settings
+from pipeline.config import DecodeConfig
 from pipeline.errors import ActionstreamError, SourceError
 from pipeline.model import Batcher
 from pipeline.records import Scores, SessionEnd, SourceKind, Window
 from pipeline.run import answers
+from pipeline.settings import Settings
 from pipeline.source import Source
 from pipeline.stream import CameraState
 

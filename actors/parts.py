@@ -22,10 +22,11 @@ from actors.cluster import NAMESPACE
 from actors.publisher import Publisher
 from actors.recognizer import Recognizer
 from actors.snapshot import Held, PartSnapshot, RecognizerLoad, Role
-from pipeline.config import Config, RecognizerConfig, RedisConfig, Settings
+from pipeline.config import Config, RecognizerConfig, RedisConfig
 from pipeline.errors import ActionstreamError
 from pipeline.events import Origin
 from pipeline.run import usable_cpus
+from pipeline.settings import Settings
 
 START_TIMEOUT_S = 120  # a recognizer imports torch and loads its weights: 10 s on a busy machine
 SPARE_CALLS = 4  # to a recognizer, beside those that every camera actor may have under way

@@ -13,10 +13,11 @@ from dataclasses import replace
 
 from actors.tether import end_with_parent
 from pipeline.broker import open_broker
-from pipeline.config import EventSpec, RedisConfig
+from pipeline.config import RedisConfig
 from pipeline.events import Detector, Origin
 from pipeline.latency import PublishLatency
 from pipeline.records import ActionEvent, Scores, SessionEnd
+from pipeline.settings import EventSpec
 from pipeline.sink import Outbox, OutboxState, Patience, StatusPost, open_outbox
 
 GIVE_UP_S = 600.0  # files whose events find no room in the outbox for longer end with an error

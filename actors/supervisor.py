@@ -32,11 +32,12 @@ from actors.publisher import Publisher
 from actors.pulse import PartLost
 from actors.snapshot import PartSnapshot, StreamSnapshot, StreamState
 from actors.watch import Bounds, PublisherWatch, RecognizerWatch
-from pipeline.config import Config, RedisConfig, Settings
+from pipeline.config import Config, RedisConfig
 from pipeline.errors import ConfigError
 from pipeline.events import Origin
 from pipeline.records import ActionEvent
 from pipeline.run import Outcome, usable_cpus
+from pipeline.settings import Settings
 from pipeline.source import Source
 from pipeline.stream import CameraState
 from pipeline.tally import Tally

@@ -15,7 +15,7 @@ from threading import Event, active_count
 
 from benchmarks.measure import camera_host, h264
 from pipeline.cameras import CameraKnobs, RetryConfig
-from pipeline.config import EventSpec, GridSpec, PictureSpec, Settings, WindowSpec
+from pipeline.settings import EventSpec, GridSpec, PictureSpec, Settings, WindowSpec
 from pipeline.source import CameraSource, parse_address
 from pipeline.stream import live_windows
 from pipeline.tally import Tally

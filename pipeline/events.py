@@ -24,7 +24,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import EventSpec
 from pipeline.records import (
     NS,
     PLANNED_ENDS,
@@ -36,6 +35,7 @@ from pipeline.records import (
     SessionEnd,
     WindowSpan,
 )
+from pipeline.settings import EventSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,21 +20,13 @@ from threading import Event, Lock, Thread
 
 from pydantic import ValidationError
 
-from pipeline.config import (
-    Config,
-    EventSpec,
-    GridSpec,
-    PictureSpec,
-    RecognizerConfig,
-    Settings,
-    WindowSpec,
-    describe,
-)
+from pipeline.config import Config, RecognizerConfig, describe
 from pipeline.errors import ConfigError, SourceError
 from pipeline.events import Detector, Origin
 from pipeline.lane import Lane
 from pipeline.model import Batcher, ModelSpec, Recognizer, share_cpu
 from pipeline.records import ActionEvent, Scores, SessionEnd, Window
+from pipeline.settings import EventSpec, GridSpec, PictureSpec, Settings, WindowSpec
 from pipeline.sink import Sink
 from pipeline.source import Source
 from pipeline.stream import CameraState, Report, file_windows, live_windows, nobody

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.config import WindowSpec
 from pipeline.records import (
     PLANNED_ENDS,
     Flag,
@@ -30,6 +29,7 @@ from pipeline.records import (
     WindowSpan,
     read_only,
 )
+from pipeline.settings import WindowSpec
 from pipeline.tally import Tally
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from pipeline.config import MAX_PIXELS, GridSpec, PictureSpec, WindowSpec
 from pipeline.decode import Decoder, PacketFeed
 from pipeline.errors import SourceError
 from pipeline.records import Sample, SessionEnd, Window
+from pipeline.settings import MAX_PIXELS, GridSpec, PictureSpec, WindowSpec
 from pipeline.source import Feed, FileSource
 from pipeline.tally import Tally
 from pipeline.window import Windower

@@ -10,12 +10,12 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from pipeline.config import GridSpec, PictureSpec
 from pipeline.decode.grid import Grid
 from pipeline.decode.pictures import PacketFeed, Picture, PictureReader
 from pipeline.decode.scale import Scaler
 from pipeline.errors import NotAVideo
 from pipeline.records import NS, Clock, EndReason, Sample, Session, SessionEnd, TimeOfDay
+from pipeline.settings import GridSpec, PictureSpec
 from pipeline.tally import Tally
 
 HEADER_SLACK_S = Fraction(1, 4)  # headers round, and the last picture's duration may be a guess

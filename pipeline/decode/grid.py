@@ -15,8 +15,8 @@ the hop. So any part of a file can be worked on alone and gives the windows of t
 
 from dataclasses import dataclass
 
-from pipeline.config import GridSpec
 from pipeline.records import NS, EndReason, SourceKind
+from pipeline.settings import GridSpec
 
 MAX_TOLERANCE_NS = 1_000_000
 JUMP_NS = 1 * NS  # a picture up to this much earlier is late; more, and the clock was set back

@@ -18,8 +18,8 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from pipeline.cameras import Region
-from pipeline.config import PictureSpec
 from pipeline.records import read_only
+from pipeline.settings import PictureSpec
 
 SHRINK = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
 CONVERT = Interpolation.POINT | Interpolation.ACCURATE_RND

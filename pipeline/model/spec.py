@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.config import EventSpec
+from pipeline.settings import EventSpec
 
 PUBLISHED_BLOCKS = {50: (3, 4, 6, 3), 101: (4, 8, 18, 3), 152: (5, 12, 30, 3)}
 """Blocks of layers 1 to 4 of Big-Little networks, by depth (Fan et al., NeurIPS 2019)."""

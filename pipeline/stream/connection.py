@@ -7,10 +7,10 @@ from dataclasses import replace
 from threading import Event
 from typing import Protocol
 
-from pipeline.config import Settings
 from pipeline.decode import Decoder
 from pipeline.errors import SourceError
 from pipeline.records import EndReason, Sample, SessionEnd, Window
+from pipeline.settings import Settings
 from pipeline.source import FileSource, Source
 from pipeline.tally import Tally
 from pipeline.window import Windower

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from threading import Event
 
 from pipeline.cameras import CameraKnobs
-from pipeline.config import Settings
 from pipeline.errors import SourceError, SourceUnreachable
 from pipeline.records import SessionEnd, Window
+from pipeline.settings import Settings
 from pipeline.source import Source, Watch, Watched
 from pipeline.stream.connection import windows
 from pipeline.stream.life import FINAL, CameraLife, CameraState, fault_of

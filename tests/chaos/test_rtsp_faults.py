@@ -9,9 +9,9 @@ from threading import Event, Thread
 import pytest
 
 from pipeline.cameras import CameraKnobs, RetryConfig
-from pipeline.config import EventSpec, GridSpec, PictureSpec, Settings, WindowSpec
 from pipeline.errors import SourceError, SourceUnreachable
 from pipeline.records import NS, Clock, EndReason, Flag, SessionEnd, Window
+from pipeline.settings import EventSpec, GridSpec, PictureSpec, Settings, WindowSpec
 from pipeline.source import CameraSource, parse_address
 from pipeline.stream import live_windows
 from pipeline.tally import Tally

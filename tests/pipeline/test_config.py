@@ -6,18 +6,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.cameras import CameraKnobs, Region
-from pipeline.config import (
-    Config,
-    EventSpec,
-    GridSpec,
-    PictureSpec,
-    Settings,
-    WindowSpec,
-    load_config,
-    parse_config,
-    read_secret,
-)
+from pipeline.config import Config, load_config, parse_config, read_secret
 from pipeline.errors import ConfigError
+from pipeline.settings import EventSpec, GridSpec, PictureSpec, Settings, WindowSpec
 
 SAMPLE = Path(__file__).parents[2] / "deploy" / "actionstream.yaml"
 

@@ -5,9 +5,9 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import GridSpec
 from pipeline.decode import Grid
 from pipeline.records import NS, EndReason
+from pipeline.settings import GridSpec
 
 MS = 1_000_000
 HOP = 4

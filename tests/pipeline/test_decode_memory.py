@@ -6,8 +6,8 @@ from resource import getpagesize
 
 import pytest
 
-from pipeline.config import GridSpec, PictureSpec
 from pipeline.decode import Decoder
+from pipeline.settings import GridSpec, PictureSpec
 from pipeline.source import FileSource
 from pipeline.tally import Tally
 from tests.clips import write_clip

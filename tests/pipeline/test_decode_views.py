@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.cameras import Region
-from pipeline.config import PictureSpec
 from pipeline.decode import Scaler
 from pipeline.decode.scale import as_stored, fit_inside
+from pipeline.settings import PictureSpec
 
 SIZE = 32
 

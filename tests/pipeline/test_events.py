@@ -6,7 +6,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from pipeline.config import EventSpec
 from pipeline.events import Detector, Origin
 from pipeline.records import (
     ActionEvent,
@@ -21,6 +20,7 @@ from pipeline.records import (
     WindowSpan,
     read_only,
 )
+from pipeline.settings import EventSpec
 
 SECOND = 1_000_000_000
 LABELS = ("nothing", "wave", "clap")

@@ -7,7 +7,6 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import EventSpec
 from pipeline.events import Detector, Origin
 from pipeline.records import (
     ActionEvent,
@@ -21,6 +20,7 @@ from pipeline.records import (
     WindowSpan,
     read_only,
 )
+from pipeline.settings import EventSpec
 
 LABELS = ("a", "b", "background")
 STEP_NS = 500_000_000

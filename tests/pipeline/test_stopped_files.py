@@ -6,10 +6,11 @@ from threading import Event
 import numpy as np
 import pytest
 
-from pipeline.config import Config, Settings
+from pipeline.config import Config
 from pipeline.model import load
 from pipeline.records import EndReason, SessionEnd, Window
 from pipeline.run import settle
+from pipeline.settings import Settings
 from pipeline.source import FileSource
 from pipeline.stream import windows
 from pipeline.tally import Tally

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import WindowSpec
 from pipeline.records import (
     Clock,
     EndReason,
@@ -21,6 +20,7 @@ from pipeline.records import (
     Window,
     read_only,
 )
+from pipeline.settings import WindowSpec
 from pipeline.tally import Tally
 from pipeline.window import Windower, ring_bytes
 

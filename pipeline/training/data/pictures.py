@@ -9,9 +9,9 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-from pipeline.config import MAX_PIXELS
 from pipeline.decode import Scaler
 from pipeline.errors import NotAVideo, PictureTooLarge, SourceError
+from pipeline.settings import MAX_PIXELS
 
 CODECS = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png"}
 PICTURE_SUFFIXES = frozenset(CODECS)

@@ -14,9 +14,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import MAX_PIXELS, PictureSpec
 from pipeline.decode import PictureReader, Scaler
 from pipeline.errors import NotAVideo, SourceError
+from pipeline.settings import MAX_PIXELS, PictureSpec
 from pipeline.source import Feed, FileSource
 from pipeline.tally import Tally
 from pipeline.training.data.examples import Example

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import EventSpec
 from pipeline.errors import CheckpointMismatch, CheckpointRefused, ModelError
 from pipeline.model import ModelSpec, Recognizer, Suggests, load, save_bundle
 from pipeline.model.bundle import write_bundle
 from pipeline.records import Window
+from pipeline.settings import EventSpec
 
 Make = Callable[..., Recognizer]
 SAID = {

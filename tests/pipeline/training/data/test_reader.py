@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import PictureSpec
 from pipeline.decode import Scaler
 from pipeline.errors import NotAVideo, SourceError, SourceNotFound
+from pipeline.settings import PictureSpec
 from pipeline.training.data import Example
 from pipeline.training.data.reader import read_clip
 from pipeline.training.data.sampling import FrameRule, Kept
