@@ -33,7 +33,16 @@ def _whole(evidence: Evidence) -> Iterator[Row]:
     yield "lives of the deployment", str(evidence.last.life)
     yield "all was well after", "never" if settled_s is None else f"{settled_s:.1f} s"
     yield "lines of events in Redis", f"{stored}, flags {dict(flags)}"
+    yield "windows on their way, at most", f"{_most_underway(evidence):g} of a stream"
     yield "handled by the subscriber", f"{handled}, of which {handled - stored} repeats"
+
+
+def _most_underway(evidence: Evidence) -> float:
+    return max(
+        scrape.sum("windows_made_total", stream=stream) - scrape.sum("windows_total", stream=stream)
+        for scrape in [*evidence.scrapes, evidence.last]
+        for stream in scrape.streams
+    )
 
 
 def _streams(evidence: Evidence) -> Iterator[Row]:
