@@ -7,6 +7,7 @@ their way and the newest, which waits for them (``UNDERWAY``).
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 from pipeline.records import EventType, Flag
 from tests.chaos.evidence import Broken, Evidence, lives_of
@@ -46,6 +47,19 @@ def _balanced(scrape: Scrape, came: str, went: str, slack: int) -> Iterator[Brok
         if not -TORN * bool(slack) <= whole - parts <= slack:
             values = f"{stream}: {came} {whole:g}, {went} {parts:g}, at most {slack} on their way"
             yield Broken(law="nothing is lost silently", values=values, at_s=scrape.at_s)
+
+
+def kept(evidence: Evidence) -> Iterator[Broken]:
+    """Counts of a life of the deployment outlive the part that counted."""
+    for before, after in pairwise([*evidence.scrapes, evidence.last]):
+        if before.life != after.life:
+            continue
+        for name in ("pictures_in_total", "windows_made_total", "events_total"):
+            for stream in after.streams:
+                was, now = (each.sum(name, stream=stream) for each in (before, after))
+                if now < was:
+                    values = f"{stream}: {name} fell from {was:g} to {now:g}"
+                    yield Broken(law="counts don't fall", values=values, at_s=after.at_s)
 
 
 def sequences(evidence: Evidence) -> Iterator[Broken]:
@@ -170,7 +184,7 @@ def ended(evidence: Evidence) -> Iterator[Broken]:
 
 
 LAWS: tuple[Law, ...] = (
-    *(pictures, windows, sequences, interrupted, times, counted, delivered, settled, bounded),
+    *(pictures, windows, kept, sequences, interrupted, times, counted, delivered, settled, bounded),
     ended,
 )
 

@@ -97,6 +97,10 @@ SPOILT: dict[str, tuple[str, Spoil]] = {
         "nothing is lost silently",
         lambda it: replace(it, scrapes=[scrape(BEGAN_S + 5, windows_total=4.0)]),
     ),
+    "a count that begins anew": (
+        "counts don't fall",
+        lambda it: replace(it, last=scrape(it.last.at_s, pictures_in_total=9, pictures_total=9)),
+    ),
     "a line twice": (
         "each event is 0, 1, 2 … and ends once",
         lambda it: replace(it, stored=[it.stored[0], *it.stored]),
