@@ -1,4 +1,4 @@
-"""Does anything grow under faults? ``python -m benchmarks.soak --minutes 20 [--seed N]``.
+"""Does anything grow under faults? ``python -m benchmarks.soak --minutes 20 [--seed N] [--every 10]``.
 
 A real deployment with four cameras under the gentler faults of ``tests.chaos``, those that leave
 its processes alive. What each process holds is noted a thousand times, be it a minute or a day.
@@ -28,6 +28,7 @@ from tests.chaos.stage import Stage
 EVERY_S = 10.0  # between two faults
 LOOKS = 1000  # at most; a look each second in a short run
 POINTS = 200  # of a line: slopes between all pairs of a thousand would take seconds
+PARTS = 8
 WARM_UP_S = 600.0
 ROLES = ("camera", "recognizer", "publisher", "supervisor", "ray gcs", "ray raylet")
 
@@ -54,6 +55,8 @@ class Trend:
     """On the line after the warm-up."""
     growth: float
     """Along the line, until the end."""
+    parts: tuple[float, ...]
+    """Medians of equal parts of that time: a warm-up that goes on bends, a leak doesn't."""
     allowed: float
 
     @property
@@ -63,9 +66,10 @@ class Trend:
 
     def __str__(self) -> str:
         verdict = "flat " if self.flat else "GROWS"
+        parts = " ".join(f"{part:.0f}" for part in self.parts)
         return (
             f"{verdict} {self.role:12} {self.which:22} {self.what:12} {self.first:8.1f} "
-            f"{self.growth:+7.1f} (at most {self.allowed:g})"
+            f"{self.growth:+7.1f} (at most {self.allowed:g}): {parts}"
         )
 
 
@@ -90,7 +94,13 @@ def trends(evidence: Evidence, allowed: Allowed) -> Iterator[Trend]:
             first, growth = _along(points)
             limit = getattr(allowed, what)
             yield Trend(
-                role=role, which=which, what=what, first=first, growth=growth, allowed=limit
+                role=role,
+                which=which,
+                what=what,
+                first=first,
+                growth=growth,
+                parts=_medians([value for _, value in points]),
+                allowed=limit,
             )
 
 
@@ -109,6 +119,11 @@ def _along(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return first, slope * (some[-1][0] - began_s)
 
 
+def _medians(values: Sequence[float]) -> tuple[float, ...]:
+    size = -(-len(values) // PARTS)
+    return tuple(statistics.median(values[n : n + size]) for n in range(0, len(values), size))
+
+
 def soak(seed: int, seconds: float, every_s: float = EVERY_S) -> Evidence:
     """Cameras under gentle faults for a time."""
     folder = Path(tempfile.mkdtemp(prefix="as-"))
@@ -124,8 +139,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Does anything grow?")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--every", type=float, default=EVERY_S, help="seconds between faults")
     given = parser.parse_args()
-    evidence = soak(given.seed, given.minutes * 60)
+    evidence = soak(given.seed, given.minutes * 60, given.every)
     wrong = broken(evidence)
     print(table(evidence))
     found = list(trends(evidence, Allowed()))

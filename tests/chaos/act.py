@@ -14,6 +14,7 @@ from tests.chaos.stage import Stage
 from tests.chaos.watch import SCRAPE_S, Scrape, Watch
 
 START_S = 240.0  # for everything to run the first time, on a machine that does other things
+LEAD_S = 5.0  # without faults, for the spared camera to have events that can be compared
 SHOWS_S = 3.0  # until the last fault can be seen at all
 BUSY = 4.0  # such a machine settles so many times later
 POLL_S = 0.3
@@ -43,6 +44,7 @@ class Act:
             trouble = _until_well(watch, stage, START_S)
             assert not trouble, f"the deployment did not start: {trouble}"
             self.say("all is well; faults begin")
+            time.sleep(LEAD_S)
             began_s = time.time()
             self._perform(began_s)
             over_s = time.time()
