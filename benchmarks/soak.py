@@ -1,4 +1,6 @@
-"""Does anything grow under faults? ``python -m benchmarks.soak --minutes 20 [--seed N] [--every 10]``.
+"""Does anything grow under faults?
+
+    python -m benchmarks.soak --minutes 20 [--seed N] [--every 10]
 
 A real deployment with four cameras under the gentler faults of ``tests.chaos``, those that leave
 its processes alive. What each process holds is noted a thousand times, be it a minute or a day.
