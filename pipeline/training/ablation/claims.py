@@ -16,7 +16,9 @@ from pipeline.training.ablation.runs import Group, RunResult
 
 HOLDS: Final = "holds"
 FAILS: Final = "doesn't hold at this scale"
+OPEN: Final = "can't be told"
 FAILS_AT_FULL_SIZE: Final = "doesn't hold"
+WORTHWHILE = 0.05  # a gain of this would not be called nothing
 ERRORS = 2.0  # standard errors: about 1 in 20 where there is no difference
 ABOUT_TWICE = 1.5  # what "about 2 times" is read as: this or more
 FEWER_MACS = 3.0  # "3 to 4 times"
@@ -50,7 +52,7 @@ class Score:
 class Verdict:
     """What the numbers say of a claim."""
 
-    word: Literal["holds", "doesn't hold at this scale", "doesn't hold"]
+    word: Literal["holds", "doesn't hold at this scale", "doesn't hold", "can't be told"]
     why: str
     """The numbers, and the reason where it fails."""
 
@@ -90,6 +92,9 @@ def not_above(more: Score, less: Score, *, classes: int) -> Verdict:
     gap, error = more.mean - less.mean, _error(more, less)
     if gap > error:
         return Verdict(word=FAILS, why=f"{_points(gap, error)}; it does gain")
+    if gap + error > WORTHWHILE:
+        why = f"{_points(gap, error)}; a gain of {WORTHWHILE:.0%} would not have been seen"
+        return Verdict(word=OPEN, why=why)
     reason = ""
     if more.at_chance(classes) and less.at_chance(classes):
         reason = f"; though neither is above chance ({1 / classes:.1%})"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.training.ablation.claims import FAILS, HOLDS, above, not_above, score_of, times
+from pipeline.training.ablation.claims import FAILS, HOLDS, OPEN, above, not_above, score_of, times
 from pipeline.training.ablation.runs import RunResult
 
 CLASSES = 27
@@ -70,6 +70,11 @@ def test_a_network_at_chance_is_not_better_than_one_that_always_errs() -> None:
 def test_no_gain_is_a_claim_too(more: float, word: str) -> None:
     pair = score_of(results(more, more), "all"), score_of(results(0.5, 0.5), "all")
     assert not_above(*pair, classes=CLASSES).word == word
+
+
+def test_no_gain_can_not_be_told_where_seeds_differ_more_than_a_gain_would() -> None:
+    pair = score_of(results(0.4, 0.6), "all"), score_of(results(0.5, 0.5), "all")
+    assert not_above(*pair, classes=CLASSES).word == OPEN
 
 
 def test_the_smallest_ratio_decides() -> None:
