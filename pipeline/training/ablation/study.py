@@ -76,7 +76,7 @@ def ablate(
     _make_folder(work)
     material = None
     if all_rows(spec):
-        if not data.exists():
+        if not data.exists() and not so_far:
             _make(data, spec, pictures, processes, watcher)
         material = open_material(data, spec)
     found = Findings(spec=spec, material=material)

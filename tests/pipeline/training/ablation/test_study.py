@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ActionstreamError, ConfigError
 from pipeline.model import architecture_of
 from pipeline.model.cost import cost
 from pipeline.training.ablation import AblationSpec, ablate
@@ -128,6 +128,13 @@ def test_a_study_goes_on_where_it_was_cut_off_and_does_nothing_twice(
     assert place.ablate(tiny, again)
     assert again.begun == []
     assert place.out.read_text() == text
+
+
+def test_what_there_is_so_far_makes_no_data(place: Place, tiny: AblationSpec) -> None:
+    with pytest.raises(ActionstreamError, match="no such file"):
+        place.ablate(tiny, Watching(), so_far=True)
+    assert not place.data.exists()
+    assert not place.out.exists()
 
 
 def test_other_settings_do_not_meet_old_results(place: Place, tiny: AblationSpec) -> None:
