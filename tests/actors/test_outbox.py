@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import takewhile
@@ -27,6 +28,7 @@ from tests.redis_server import RedisServer
 from tests.rtsp import RtspServer, transcode
 
 WaitUntil = Callable[..., None]
+OUTAGE_S = 60.0
 
 # Ray's driver leaves sockets and files to the garbage collector, which warns of each.
 pytestmark = [
@@ -135,6 +137,43 @@ def test_events_open_in_a_publisher_that_is_killed_are_ended(
         assert life[-1].type is EventType.END
     ends = [life[-1] for life in lives.values()]
     assert any(Flag.INTERRUPTED in end.flags for end in ends)
+
+
+def test_a_minute_without_redis_costs_a_camera_no_event(
+    ray_here: None, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    video = tmp_path / "v.mp4"
+    transcode(clip("room.webm"), video, codec="libx264", seconds=4)
+    with RtspServer({"gate@loop": video}) as cameras, RedisServer() as server:
+        address = parse_address(cameras.url("gate@loop"))
+        redis = RedisConfig(
+            url=SecretStr(f"redis://127.0.0.1:{server.port}"), state_dir=tmp_path / "state"
+        )
+        with deployment([CameraSource(stream_id="gate", address=address)], redis) as it:
+            stop = threading.Event()
+            worker = threading.Thread(target=it.run, args=(stop,))
+            worker.start()
+            try:
+                wait_until(lambda: stored(server), "events", 60)
+                server.freeze()
+                before = it.tallies["gate"].scored
+                time.sleep(OUTAGE_S)
+                meanwhile = it.tallies["gate"].scored - before
+                server.thaw()
+                came = ids(server)
+                wait_until(lambda: ids(server) - came, "events after it", 60)
+            finally:
+                stop.set()
+                worker.join()
+        made = sum(outcome.tally.events for outcome in it.outcomes)
+        found = [(event.event_id, event.seq) for event in stored(server)]
+    assert meanwhile > OUTAGE_S, "windows are scored all the while"
+    assert len(found) == made, "every event is there"
+    assert len(set(found)) == made, "once"
+    lives: dict[str, list[int]] = {}
+    for event_id, seq in found:
+        lives.setdefault(event_id, []).append(seq)
+    assert all(seqs == list(range(len(seqs))) for seqs in lives.values()), "in order"
 
 
 def deployment(sources: list[CameraSource], redis: RedisConfig) -> Supervisor:
