@@ -14,8 +14,8 @@ from redis.typing import EncodableT, FieldT
 from pipeline import wire
 from pipeline.broker import place
 from pipeline.errors import BrokerError
+from pipeline.subscribe.advice import explained
 from pipeline.subscribe.entries import Entry, from_stream, just_after
-from pipeline.subscribe.follow import explained
 
 PAGE = 500  # letters per XRANGE
 

@@ -16,9 +16,10 @@ import redis
 from redis.exceptions import RedisError
 
 from pipeline import wire
-from pipeline.broker import SOCKET_TIMEOUT_S, Patience, Trial, code, explain, place, private_client
+from pipeline.broker import SOCKET_TIMEOUT_S, Patience, Trial, place, private_client
 from pipeline.errors import BrokerError
 from pipeline.records import ActionEvent
+from pipeline.subscribe.advice import advice
 from pipeline.subscribe.choice import Choice
 from pipeline.subscribe.entries import FIRST, Entry, from_stream, from_streams
 from pipeline.subscribe.repeats import Recent, identity
@@ -140,15 +141,3 @@ class _Reader:
                     raise BrokerError(
                         f"{where}, stream {self._key!r}: {advice(error, verdict)}"
                     ) from None
-
-
-def explained(error: RedisError) -> str:
-    """What went wrong, and what to do."""
-    return advice(error, explain(error))
-
-
-def advice(error: RedisError, verdict: str) -> str:
-    """The verdict, in words that name a setting where one is at fault."""
-    if code(error) == "WRONGTYPE":
-        return "the key holds something else than a stream; choose another redis.prefix"
-    return verdict

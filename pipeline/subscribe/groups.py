@@ -14,8 +14,8 @@ from redis.exceptions import RedisError, ResponseError
 from pipeline import wire
 from pipeline.broker import place
 from pipeline.errors import BrokerError
+from pipeline.subscribe.advice import explained
 from pipeline.subscribe.entries import from_stream
-from pipeline.subscribe.follow import explained
 
 COUNTED = 1000  # entries, about 0.6 MB
 

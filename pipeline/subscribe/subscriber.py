@@ -49,9 +49,9 @@ from pipeline.broker import Patience, Trial, code, connect, place, private_clien
 from pipeline.config import RedisConfig
 from pipeline.errors import BrokerError
 from pipeline.records import ActionEvent
+from pipeline.subscribe.advice import advice
 from pipeline.subscribe.choice import Choice
 from pipeline.subscribe.entries import FIRST, Entry, just_before
-from pipeline.subscribe.follow import advice
 from pipeline.subscribe.group import Group
 from pipeline.subscribe.repeats import Recent, identity
 from pipeline.subscribe.rules import Rules
