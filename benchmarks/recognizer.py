@@ -29,11 +29,11 @@ from actors.camera import CALLS, calls_to
 from actors.cluster import cluster
 from actors.recognizer import Recognizer as RecognizerActor
 from benchmarks.measure import cpu_seconds, h264, middle_rate, verdict, windows_of
+from pipeline.batcher import Batcher
 from pipeline.config import Config, ModelConfig, RecognizerConfig
 from pipeline.lane import UNANSWERED, Lane
 from pipeline.model import (
     Architecture,
-    Batcher,
     ModelSpec,
     Recognizer,
     build,

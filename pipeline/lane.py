@@ -18,7 +18,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from threading import Condition
 
-from pipeline.model.batcher import Ticket
+from pipeline.batcher import Ticket
 from pipeline.records import Scores, SessionEnd, Window
 from pipeline.tally import Tally
 

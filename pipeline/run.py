@@ -12,24 +12,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 
 from pydantic import ValidationError
 
+from pipeline.answers import answers
+from pipeline.batcher import Batcher
 from pipeline.config import Config, RecognizerConfig, describe
 from pipeline.errors import ConfigError, SourceError
 from pipeline.events import Detector, Origin
-from pipeline.lane import Lane
-from pipeline.model import Batcher, ModelSpec, Recognizer, share_cpu
-from pipeline.records import ActionEvent, Scores, SessionEnd, Window
+from pipeline.model import ModelSpec, Recognizer, share_cpu
+from pipeline.records import ActionEvent, Scores, Window
 from pipeline.settings import EventSpec, GridSpec, PictureSpec, Settings, WindowSpec
 from pipeline.sink import Sink
 from pipeline.source import Source
-from pipeline.stream import CameraState, Report, file_windows, live_windows, nobody
+from pipeline.stream import CameraState, Report, nobody
 from pipeline.tally import Tally
 
 
@@ -84,55 +84,6 @@ def settle(config: Config, spec: ModelSpec) -> Settings:
             "see: actionstream model info"
         )
     return settings
-
-
-@contextmanager
-def answers(
-    source: Source,
-    settings: Settings,
-    submit: Callable[[Window], Future[Scores]],
-    *,
-    tally: Tally,
-    threads: int = 1,
-    stop: Event,
-    pause: Event | None = None,
-    report: Report = nobody,
-) -> Iterator[Iterator[Scores | SessionEnd]]:
-    """Scores and session ends of one source, in order, while a thread of its own decodes.
-
-    A file ends by itself; a camera when ``stop`` is set, which an exception in the context does
-    too; while ``pause`` is set, it isn't connected. The iterator raises the SourceError of a file
-    after all that could be read of it, and that of a camera that is given up.
-    """
-    live = source.kind == "live"
-    lane = Lane(submit, live=live, tally=tally)
-    settings = settings.seen_by(source.knobs)
-    if live:
-        feed = live_windows(
-            source,
-            settings,
-            tally=tally,
-            threads=threads,
-            stop=stop,
-            pause=pause,
-            report=report,
-        )
-    else:
-        tally.enter(CameraState.STREAMING.value, time.time())
-        report(source.stream_id, CameraState.STREAMING.value, "")
-        feed = file_windows(source, settings, tally=tally, threads=threads, stop=stop)
-    decoder = Thread(target=_fill, args=(lane, feed), name=f"decode {source.stream_id}")
-    decoder.start()
-    try:
-        yield iter(lane)
-    except SourceError:
-        raise  # the matter of this source alone
-    except BaseException:
-        stop.set()
-        raise
-    finally:
-        lane.abandon()
-        decoder.join()
 
 
 def run_stream(
@@ -248,17 +199,3 @@ def batcher_for(recognizer: Recognizer, config: RecognizerConfig) -> Batcher:
         timeout_s=(config.batch_timeout_ms or 0) / 1000,
         workers=workers,
     )
-
-
-def _fill(lane: Lane, feed: Generator[Window | SessionEnd, None, None]) -> None:
-    """The decode thread: whatever ends it reaches the reader through the lane."""
-    error: BaseException | None = None
-    try:
-        for item in feed:
-            if not lane.push(item):
-                break
-    except BaseException as raised:  # noqa: BLE001 - carried to the reader, which raises it
-        error = raised
-    finally:
-        feed.close()
-        lane.close(error)

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from pipeline.config import ModelConfig, describe
 from pipeline.errors import ModelError
-from pipeline.model.batcher import Batcher
 from pipeline.model.bundle import (
     DEFAULT,
     DEFAULT_PATH,
@@ -169,7 +168,6 @@ __all__ = [
     "NAMES",
     "AnyArchitecture",
     "Architecture",
-    "Batcher",
     "Cost",
     "I3DArchitecture",
     "ModelSpec",

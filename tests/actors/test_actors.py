@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -267,6 +269,11 @@ def test_a_drain_ends_what_is_open_and_leaves_no_actor(
     assert {e.event_id for e in events if e.type == "end"} == {e.event_id for e in events}
     assert all(e.arrived_s is not None for e in events)
     assert [outcome.tally.balance() for outcome in it.outcomes] == [[]]
+
+
+def test_what_decodes_and_what_publishes_does_without_torch() -> None:
+    look = "import sys, actors.camera, actors.publisher; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look]).returncode == 0
 
 
 def test_an_address_without_a_cluster_is_a_config_error() -> None:

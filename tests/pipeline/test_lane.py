@@ -8,8 +8,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from pipeline.batcher import Batcher
 from pipeline.lane import UNANSWERED, Lane
-from pipeline.model import Batcher
 from pipeline.records import (
     Clock,
     EndReason,

@@ -8,7 +8,8 @@ from concurrent.futures import Future, wait
 import numpy as np
 import pytest
 
-from pipeline.model import Batcher, ModelSpec, Recognizer
+from pipeline.batcher import Batcher
+from pipeline.model import ModelSpec, Recognizer
 from pipeline.records import Scores, Window, read_only
 
 MakeWindow = Callable[..., Window]
