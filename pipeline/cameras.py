@@ -22,6 +22,7 @@ from pydantic import (
 
 from pipeline.knobs import Frozen, Name, Positive, Rate, Share
 
+MAX_URL = 2000  # characters; FFmpeg cuts longer ones without a word
 _FLAG = r"(?:nobuffer|discardcorrupt|genpts|igndts)"
 _WHOLE = r"0|-?[1-9]\d{0,9}"
 OPTIONS: dict[str, str] = {
@@ -152,7 +153,7 @@ class CameraConfig(CameraKnobs):
 
     name: Name
     """The stream's name in every event."""
-    url: SecretStr
+    url: SecretStr = Field(max_length=MAX_URL)
     """``rtsp://`` or ``rtsps://``; better without the password."""
     username: str | None = None
     password_env: str | None = None
@@ -188,4 +189,6 @@ def holds_secret(url: SecretStr | None) -> bool:
     return in_front or bool(LOGIN_IN_PATH.search(f"{parts.path}?{parts.query}"))
 
 
-LOGIN_IN_PATH = re.compile(r"(?:pass|pwd|token|key)[^/&?]*[=:][^/&?]+", re.IGNORECASE)
+LOGIN_IN_PATH = re.compile(
+    r"(?:pass|pwd|psw|pw|token|key|auth|secret)[^/&?]*[=:][^/&?]+|/[^/&?:]+:[^/&?]+", re.IGNORECASE
+)

@@ -7,19 +7,22 @@ The answer after both were asked is ``pipeline.settings.Settings``.
 """
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
-from pipeline.cameras import CameraConfig, CameraKnobs, holds_secret, over_defaults
+from pipeline.cameras import MAX_URL, CameraConfig, CameraKnobs, holds_secret, over_defaults
+from pipeline.document import read_document
 from pipeline.errors import ConfigError
 from pipeline.knobs import Frozen, Name, NotNegative, Positive, Rate, Share
 from pipeline.settings import MAX_PIXELS
 
+MAX_SECRET_BYTES = 1 << 16
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 OTHERS = stat.S_IRWXG | stat.S_IRWXO  # of a file's mode: what anyone but its owner may do
 
 
@@ -95,7 +98,7 @@ class DecodeConfig(Frozen):
 class RedisConfig(Frozen):
     """Where events go; without a URL, to a private server of our own."""
 
-    url: SecretStr | None = None
+    url: SecretStr | None = Field(default=None, max_length=MAX_URL)
     password_env: str | None = None
     """Name of the environment variable that holds the password."""
     password_file: Path | None = None
@@ -138,7 +141,8 @@ class Config(Frozen):
     def _empty_sections_are_defaults(cls, document: object) -> object:
         """``events:`` with nothing but comments below it is None in YAML."""
         if isinstance(document, dict):
-            return {name: value for name, value in document.items() if value is not None}
+            known = cls.model_fields
+            return {k: v for k, v in document.items() if v is not None or k not in known}
         return document
 
     @model_validator(mode="before")
@@ -180,24 +184,7 @@ def load_config(path: Path) -> Config:
         ConfigError: the file can't be read, isn't YAML, or says something impossible; the message
             names file, place and consequence, and never a value that may be a secret.
     """
-    try:
-        with path.open(encoding="utf-8") as file:
-            mode, text = os.fstat(file.fileno()).st_mode, file.read()
-    except OSError as error:
-        raise ConfigError(f"{path}: can't read the config: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not a text file in UTF-8") from None
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "can't be parsed"
-        raise ConfigError(f"{path}{place}: not YAML: {problem}") from None
-    if document is None:
-        document = {}
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path}: want keys such as 'cameras:', got a {type(document).__name__}")
+    document, mode = read_document(path)
     config = parse_config(document, where=str(path))
     if mode & OTHERS and any(map(holds_secret, _urls(config))):
         raise ConfigError(
@@ -224,19 +211,31 @@ def parse_config(document: dict[str, object], *, where: str) -> Config:
 
 
 def describe(error: ValidationError) -> str:
-    """Every complaint of pydantic on one line: place, what is wrong, what would be right.
+    """Complaints of pydantic on one line: place, what is wrong, what would be right.
 
-    Inputs are left out on purpose: a mistyped key may hold a password.
+    Inputs are left out on purpose, and so are keys that look like no key: a mistyped one may hold
+    a password.
     """
+    details = error.errors(include_input=False, include_url=False)
     parts = []
-    for detail in error.errors(include_input=False, include_url=False):
-        place = ".".join(str(step) for step in detail["loc"])
-        if detail["type"] == "extra_forbidden":
+    for detail in details[:SHOWN]:
+        steps = [str(step) for step in detail["loc"]]
+        place = ".".join(step if _KEY.fullmatch(step) else "…" for step in steps)
+        if detail["type"] != "extra_forbidden":
+            message = detail["msg"].removeprefix("Value error, ")
+        elif _KEY.fullmatch(steps[-1]):
             message = "no such setting (a typing error, or of a newer version)"
         else:
-            message = detail["msg"].removeprefix("Value error, ")
+            message = "not the name of a setting (is there a space after each colon?)"
+        message = message if len(message) <= LONGEST else f"{message[:LONGEST]}…"
         parts.append(f"{place}: {message}" if place else message)
-    return "; ".join(parts)
+    more = f"; and {len(details) - SHOWN} more" if len(details) > SHOWN else ""
+    return "; ".join(parts) + more
+
+
+SHOWN = 10  # complaints in one message
+LONGEST = 400  # characters of each: some quote a value
+_KEY = re.compile(r"[\w-]{1,40}")
 
 
 def read_secret(*, env: str | None, file: Path | None, what: str) -> str | None:
@@ -249,16 +248,23 @@ def read_secret(*, env: str | None, file: Path | None, what: str) -> str | None:
     if env and file:
         raise ConfigError(f"{what}: password_env and password_file are both given; keep one")
     if env:
+        if not _VARIABLE.fullmatch(env):
+            raise ConfigError(f"{what}: password_env wants the name of a variable, such as CAM_PW")
         value = os.environ.get(env)
         if value is None:
-            raise ConfigError(f"{what}: the environment variable {env} is not set")
+            shown = env if env.isupper() else "that password_env names"  # else it may be a password
+            raise ConfigError(f"{what}: the environment variable {shown} is not set")
         return value
     if file:
         try:
-            mode = file.stat().st_mode
-            secret = file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
+            status = file.stat()
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_SECRET_BYTES:
+                raise ConfigError(f"{what}: {file} is no password file: not a file, or a large one")
+            mode, secret = status.st_mode, file.read_text(encoding="utf-8").rstrip("\r\n")
+        except OSError as error:
             raise ConfigError(f"{what}: can't read the password file {file}: {error}") from None
+        except UnicodeDecodeError:  # whose text holds a part of it
+            raise ConfigError(f"{what}: the password file {file} is not text in UTF-8") from None
         if mode & OTHERS:
             raise ConfigError(f"{what}: others can read the password file; run: chmod 600 {file}")
         return secret

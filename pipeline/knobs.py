@@ -1,11 +1,15 @@
 """What every model of the config is made of: frozen, strict about keys, exact about rates."""
 
+import re
 from fractions import Fraction
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 MAX_SAMPLE_FPS = 240
+MAX_DIGITS = 40
+MOST = 1e9  # 30 years in seconds; 10 times as many no longer fit into nanoseconds
+_HUGE = re.compile(r"e[+-]?\d{3}", re.IGNORECASE)
 
 
 class Frozen(BaseModel):
@@ -14,21 +18,26 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
-def _fraction(value: object) -> object:
+def rate(value: object) -> Fraction:
     """8 -> 8, 29.97 -> 2997/100, "30000/1001" -> 30000/1001: what is written is what is meant."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Fraction):
         raise ValueError(f"want a rate in pictures per second, got {value!r}")
     try:
-        rate = Fraction(str(value))
+        text = str(value)
+        if len(text) > MAX_DIGITS or _HUGE.search(text):  # would take hours to write out
+            raise ValueError
+        exact = Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f"want a rate such as 8, 12.5 or 30000/1001, got {value!r}") from None
-    if not 0 < rate <= MAX_SAMPLE_FPS:
+        shown = repr(value) if isinstance(value, float | str) else "another number"
+        shown = shown if len(shown) <= MAX_DIGITS else f"{shown[:MAX_DIGITS]}…"
+        raise ValueError(f"want a rate such as 8, 12.5 or 30000/1001, got {shown}") from None
+    if not 0 < exact <= MAX_SAMPLE_FPS:
         raise ValueError(f"want more than 0 and at most {MAX_SAMPLE_FPS} per second, got {value}")
-    return rate
+    return exact
 
 
-Rate = Annotated[Fraction, BeforeValidator(_fraction)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+Rate = Annotated[Fraction, BeforeValidator(rate)]
+Positive = Annotated[float, Field(gt=0, le=MOST)]
+NotNegative = Annotated[float, Field(ge=0, le=MOST)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[\w][\w.\-/ ]{0,199}$")]

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from pipeline.errors import ConfigError
+from pipeline.printable import printable
 from pipeline.run import usable_cpus
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def make_motions(
         motions.make_motions(out, spec, progress=advance)
     console = Console(highlight=False, soft_wrap=True)
     for split, count in spec.clips.items():
-        console.print(f"{out / split}: {count} clips of {len(motions.LABELS)} classes, sheet.png")
+        line = f"{out / split}: {count} clips of {len(motions.LABELS)} classes, sheet.png"
+        console.print(printable(line), markup=False)
     return 0
 
 

@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.model import NAMES, AnyArchitecture, architecture_of, cost, load, save_bundle
+from pipeline.printable import printable
 
 app = typer.Typer(
     help="Look at weights, and make bundles of published checkpoints.",
@@ -47,8 +49,10 @@ def convert(
         labels=labels,
     )
     save_bundle(recognizer, target)
-    Console().print(
-        f"{target}: {recognizer.spec.name}, digest {recognizer.digest}", highlight=False
+    Console(soft_wrap=True).print(
+        f"{printable(target)}: {recognizer.spec.name}, digest {recognizer.digest}",
+        highlight=False,
+        markup=False,
     )
     return 0
 
@@ -86,7 +90,7 @@ def info(
         ("digest", recognizer.digest),
         *spec.provenance.items(),
     ):
-        table.add_row(name, value)
+        table.add_row(Text(name), Text(value))  # a name or a label may hold [brackets]
     Console(highlight=False).print(table)
     return 0
 
@@ -97,7 +101,8 @@ def ls(
         int | None, typer.Option(help="T; by default 16, and 8 for the small ones.")
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Side of a frame in px; by default 224, and 64 for those.")
+        int | None,
+        typer.Option(min=32, max=4096, help="Side of a frame in px; by default 224 or 64."),
     ] = None,
     classes: Annotated[int, typer.Option(help="Classes told apart.")] = 174,
 ) -> int:

@@ -9,16 +9,20 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.printable import printable
 from pipeline.records import NS, ActionEvent, EventType
 from pipeline.run import Outcome
 from pipeline.tally import Tally
 
+LONGEST = 4_000  # characters: a screen, where a message quotes a hostile name
 TYPE_STYLES = {EventType.START: "green", EventType.UPDATE: "yellow", EventType.END: "red"}
 
 
 def complain(message: str) -> None:
-    """One line on standard error."""
-    print(f"actionstream: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    """One line on standard error, whatever the names of files in it hold."""
+    line = printable(" ".join(message.split()))
+    line = line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
+    print(f"actionstream: {line}", file=sys.stderr)  # noqa: T201
 
 
 def event_line(event: ActionEvent) -> Text:

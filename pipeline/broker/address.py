@@ -11,7 +11,9 @@ from pipeline.config import RedisConfig, read_secret
 from pipeline.errors import ConfigError
 
 SCHEMES = ("redis", "rediss", "unix")
-_SECRET_IN_QUERY = re.compile(r"([?&](?:\w*password|\w*secret|\w*token)=)[^&]*", re.IGNORECASE)
+_SECRET_IN_QUERY = re.compile(
+    r"([?&;]\w*(?:pass|pwd|secret|token|auth|key)\w*=)[^&;]*", re.IGNORECASE
+)
 
 
 def mask(url: str) -> str:
@@ -37,17 +39,20 @@ def resolve(config: RedisConfig) -> tuple[str, str | None]:
     """
     url = config.url.get_secret_value() if config.url else ""
     shown = mask(url)
+    if not url.isprintable():
+        raise ConfigError("redis.url: holds control characters; write them as %XX")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         raise ConfigError(
-            f"redis.url: {shown} can't be parsed; special characters in a password are written "
-            "as %XX, or the password goes into password_env or password_file"
+            f"redis.url: {_scheme(url)}… can't be parsed; special characters in a password are "
+            "written as %XX, or the password goes into password_env or password_file"
         ) from None
     if parts.scheme not in SCHEMES:
         raise ConfigError(
-            f"redis.url: {shown} must start with redis://, rediss:// (TLS) or unix:// (a socket)"
+            f"redis.url: {_scheme(url)}… must start with redis://, rediss:// (TLS) or unix:// "
+            "(a socket)"
         )
     if parts.scheme == "unix" and not parts.path:
         raise ConfigError(f"redis.url: {shown} names no socket; write unix:///path/to/redis.sock")
@@ -60,3 +65,9 @@ def resolve(config: RedisConfig) -> tuple[str, str | None]:
             "password_file; keep one"
         )
     return url, password
+
+
+def _scheme(url: str) -> str:
+    """All that is shown of a URL in which a password can't be told from a host or a port."""
+    found = re.match(r"\w{1,16}://", url)
+    return found[0] if found else ""

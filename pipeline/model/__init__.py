@@ -16,6 +16,7 @@ from pipeline.errors import ModelError
 from pipeline.model.bundle import (
     DEFAULT,
     DEFAULT_PATH,
+    check_file,
     digest_of,
     is_safetensors,
     named,
@@ -41,6 +42,8 @@ from pipeline.model.spec import (
 )
 from pipeline.model.start import StartReport, from_image_weights
 from pipeline.model.tensors import check_tensors
+
+MAX_LABELS_BYTES = 16 << 20
 
 
 def load(
@@ -154,12 +157,19 @@ def _checked(path: Path, parts: dict[str, object]) -> ModelSpec:
 def _labels(labels: str | Path | Sequence[str]) -> tuple[str, ...]:
     if not isinstance(labels, str | Path):
         return tuple(labels)
+    if (size := _size(Path(labels))) > MAX_LABELS_BYTES:
+        raise ModelError(f"{labels}: {size >> 20} MiB are no text file with a label per line")
     try:
         lines = Path(labels).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file in UTF-8"
         raise ModelError(f"{labels}: can't read the labels: {reason}") from None
-    return tuple(line.strip() for line in lines if line.strip())
+    return tuple(" ".join(line.split()) for line in lines if line.strip())
+
+
+def _size(path: Path) -> int:
+    check_file(path)
+    return path.stat().st_size if path.exists() else 0
 
 
 __all__ = [

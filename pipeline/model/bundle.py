@@ -34,6 +34,20 @@ def named(path: str | Path) -> Path:
     return DEFAULT_PATH if str(path) == DEFAULT else Path(path)
 
 
+def check_file(path: Path) -> None:
+    """No pipe, which would block, and no device, which may never end, or would be replaced.
+
+    Raises:
+        ModelError: it is one, or its name can't be looked up.
+    """
+    try:
+        odd = path.exists() and not (path.is_file() or path.is_dir())
+    except OSError as error:
+        raise ModelError(f"{path}: can't be looked up: {error.strerror}") from None
+    if odd:
+        raise ModelError(f"{path}: a pipe or a device; give a file")
+
+
 def is_safetensors(path: Path) -> bool:
     """Whether it begins as such a file does: with the length of its JSON header.
 
@@ -41,6 +55,7 @@ def is_safetensors(path: Path) -> bool:
         CheckpointRefused: an empty file, or a web page.
         ModelError: no file, or one that can't be read.
     """
+    check_file(path)
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -102,19 +117,23 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
-            return {name: file.get_tensor(name).float() for name in file.keys()}, metadata  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if not any(tensor.is_complex() for tensor in tensors.values()):
+                return {name: tensor.float() for name, tensor in tensors.items()}, metadata
     except (SafetensorError, OSError, ValueError, RuntimeError):
         raise CheckpointRefused(
             f"{path}: damaged, or cut short; copy it again from where it came from"
         ) from None
+    raise CheckpointRefused(f"{path}: holds complex numbers, which no weights of ours are")
 
 
 def write_bundle(path: Path, state: State, spec: ModelSpec) -> None:
     """Write whole or not at all.
 
     Raises:
-        ModelError: the file can't be written.
+        ModelError: the file can't be written, or is a device.
     """
+    check_file(path)
     tensors = {name: _smallest(tensor) for name, tensor in significant(state).items()}
     header = {HEADER: spec.model_dump_json(), DIGEST: digest_of(state, spec)}
     data = save(tensors, metadata=header)

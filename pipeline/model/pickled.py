@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import cast
 
@@ -58,12 +59,15 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointRefused: no checkpoint, a damaged one, or one that wants to run code.
     """
+    _check_sizes(path)
     loaded = _load(path)
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not state:
         raise CheckpointRefused(f"{path}: holds no state dict (parameter names and tensors)")
     if not all(isinstance(k, str) and _is_plain(v) for k, v in state.items()):
         raise CheckpointRefused(f"{path}: its state dict holds other things than named tensors")
+    if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > _file_size(path):
+        raise CheckpointRefused(f"{path}: its tensors share memory, and apart they would be larger")
     bare = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     if len(bare) < len(state):
         twice = next(name for name in state if f"module.{name}" in state)
@@ -71,6 +75,30 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"{path}: holds both {twice} and module.{twice}, so which one counts can't be told"
         )
     return bare
+
+
+def _check_sizes(path: Path) -> None:
+    """Nothing in it becomes much larger than the file: ``torch.save`` compresses nothing."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        fills = data.find(b"\nbytearray\n") >= 0  # torch lets a pickle ask for any number of bytes
+        if data[: len(ZIP)] != ZIP or fills:
+            parts = 0
+        else:
+            try:
+                with zipfile.ZipFile(file) as archive:
+                    parts = sum(member.file_size for member in archive.infolist())
+            except (OSError, ValueError, LookupError, RuntimeError, *NOT_WHOLE):
+                raise _damaged(path) from None
+    if fills or parts > _file_size(path):
+        raise CheckpointRefused(
+            f"{path}: unpacked, it would be larger than it is, as no checkpoint that torch.save "
+            "wrote; refused"
+        )
+
+
+def _file_size(path: Path) -> int:
+    """In bytes."""
+    return path.stat().st_size
 
 
 def _load(path: Path) -> object:
@@ -81,13 +109,17 @@ def _load(path: Path) -> object:
     except pickle.UnpicklingError as error:
         raise _refusal(path, str(error)) from None
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, *NOT_WHOLE):
-        raise CheckpointRefused(
-            f"{path}: damaged, or cut short; copy it again from where it came from"
-        ) from None
+        raise _damaged(path) from None
     except Exception as error:  # noqa: BLE001 - a hostile pickle may raise anything
         raise CheckpointRefused(
             f"{path}: not a checkpoint that can be read ({type(error).__name__})"
         ) from None
+
+
+def _damaged(path: Path) -> CheckpointRefused:
+    return CheckpointRefused(
+        f"{path}: damaged, or cut short; copy it again from where it came from"
+    )
 
 
 def _is_plain(value: object) -> bool:

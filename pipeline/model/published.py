@@ -130,7 +130,7 @@ def _check_family(state: State, path: Path) -> None:
     elif is_resnet(state):
         return
     else:
-        looks = f"something else (its first tensor is {next(iter(state))!r})"
+        looks = f"something else (its first tensor is {next(iter(state))[:80]!r})"
     raise CheckpointMismatch(
         f"{path}: neither a bLVNet-TAM (no tensor is named baseline_model.…) nor a ResNet; "
         f"it looks like {looks}"

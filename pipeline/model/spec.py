@@ -5,10 +5,13 @@ An architecture builds the network: ``Architecture`` a Big-Little one, the other
 labels) nothing else may decide, what it suggests a config may override.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.knobs import rate
+from pipeline.printable import printable
 from pipeline.settings import EventSpec
 
 PUBLISHED_BLOCKS = {50: (3, 4, 6, 3), 101: (4, 8, 18, 3), 152: (5, 12, 30, 3)}
@@ -32,16 +37,20 @@ RESNET_BLOCKS = {
 }
 """Blocks of layers 1 to 4 of plain ResNets, by depth (He et al., CVPR 2016); basic up to 34."""
 
+MAX_LABEL = 500
+MIN_STD = 1e-6  # of colours between 0 and 1; less has become 0 in float32, or nearly
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-Blocks = tuple[int, int, int, int]
+Count = Annotated[int, Field(ge=0, le=128)]  # the deepest published layer has 36
+Blocks = tuple[Count, Count, Count, Count]
+Shown = Annotated[str, AfterValidator(printable)]
 Mixing = Literal["tam", "tsm", "none"]
 Pooling = Literal["none", "max", "avg"]
-Rate = Annotated[Fraction, BeforeValidator(Fraction), PlainSerializer(str)]
+Rate = Annotated[Fraction, BeforeValidator(rate), PlainSerializer(str)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class _Member(_Frozen):
@@ -50,14 +59,14 @@ class _Member(_Frozen):
     family: str
     blocks: Blocks = RESNET_BLOCKS[50]
     """Of layers 1 to 4."""
-    width: int = Field(default=64, ge=4, multiple_of=4)
+    width: int = Field(default=64, ge=4, le=4096, multiple_of=4)
     """Channels of the stem."""
-    taps: int = Field(default=3, ge=1)
+    taps: int = Field(default=3, ge=1, le=63)
     """Frames that a TAM mixes; without meaning where there is none."""
-    frames: int = Field(ge=2)
+    frames: int = Field(ge=2, le=1024)
     """T, frames per clip."""
-    in_channels: int = Field(default=3, ge=1)
-    classes: int = Field(ge=1)
+    in_channels: int = Field(default=3, ge=1, le=1024)
+    classes: int = Field(ge=1, le=1_000_000)
     dropout: float = Field(default=0.5, ge=0, lt=1)
 
     @field_validator("frames")
@@ -106,7 +115,7 @@ class Architecture(_Member):
     """The stages have 4, 8, 16 and 32 times the width."""
     alpha: int = Field(default=2, ge=1)
     """Little's channels are one alpha-th of Big's."""
-    beta: int = Field(default=4, ge=1)
+    beta: int = Field(default=4, ge=1, le=1024)
     """Little's blocks are about one beta-th of Big's."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """With dropout the classifier is called ``new_fc``, without it ``baseline_model.fc``."""
@@ -201,27 +210,41 @@ class Suggests(_Frozen):
     """What a config may override."""
 
     sample_fps: Rate = Fraction(8)
-    hop: int | None = None
+    hop: int | None = Field(default=None, ge=2, multiple_of=2)
     """Frames from one window to the next; by default half a window, made even."""
-    short_side_px: int | None = None
+    short_side_px: int | None = Field(default=None, ge=1, le=8192)
     """By default the size of the crop."""
     events: EventSpec | None = None
     background: tuple[str, ...] = ()
 
 
+def check_labels(labels: Iterable[str]) -> None:
+    """Each can be shown, and stand in an event.
+
+    Raises:
+        ValueError: one is empty, very long, or holds a control character.
+    """
+    for label in labels:
+        if not 0 < len(label) <= MAX_LABEL or not label.isprintable():
+            raise ValueError(
+                f"the label {label[:40]!r} can't be shown: want 1 to {MAX_LABEL} characters, none "
+                "of them a control character"
+            )
+
+
 class ModelSpec(_Frozen):
     """What weights require and suggest."""
 
-    name: str
+    name: Shown
     architecture: AnyArchitecture
     labels: tuple[str, ...]
-    size_px: int = Field(default=224, ge=32, multiple_of=2)
+    size_px: int = Field(default=224, ge=32, le=4096, multiple_of=2)
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     score: Literal["softmax", "sigmoid"] = "softmax"
     """sigmoid: several labels may hold at once."""
     suggests: Suggests = Suggests()
-    provenance: dict[str, str] = Field(default_factory=dict)
+    provenance: dict[Shown, Shown] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> "ModelSpec":
@@ -230,14 +253,15 @@ class ModelSpec(_Frozen):
             raise ValueError(
                 f"the network has {architecture.classes} classes, but {len(self.labels)} labels"
             )
+        check_labels(self.labels)
         if len(set(self.labels)) != len(self.labels):
-            twice = next(label for label in self.labels if self.labels.count(label) > 1)
+            twice = Counter(self.labels).most_common(1)[0][0]
             raise ValueError(f"the label {twice!r} is there twice; their events would mix")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, architecture.in_channels):
                 raise ValueError(f"{name} wants 1 or {architecture.in_channels} values: {values}")
-        if min(self.std) <= 0:
-            raise ValueError(f"std must be positive, got {self.std}")
+        if min(self.std) < MIN_STD:
+            raise ValueError(f"std must be at least {MIN_STD}, got {self.std}")
         return self
 
     @property

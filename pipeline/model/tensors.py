@@ -11,6 +11,7 @@ from pipeline.model.spec import AnyArchitecture
 
 State = Mapping[str, Tensor]
 
+LONGEST = 120  # characters of a name in a message
 SHOWN = 8  # names listed in a message, of each kind
 
 
@@ -80,4 +81,4 @@ def listed(what: str, names: Iterable[str], shown: int = SHOWN) -> str:
     if not found:
         return ""
     more = f" and {len(found) - shown} more" if len(found) > shown else ""
-    return f"{len(found)} {what}: {', '.join(found[:shown])}{more}"
+    return f"{len(found)} {what}: {', '.join(name[:LONGEST] for name in found[:shown])}{more}"

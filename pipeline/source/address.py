@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
+from pipeline.cameras import MAX_URL
 from pipeline.errors import ConfigError, SourceForbidden
 
 SCHEMES = ("rtsp", "rtsps")
@@ -49,8 +50,10 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
         SourceForbidden: a scheme that isn't for cameras, or one that would have us listen.
         ConfigError: not a URL, or one without a host.
     """
-    if any(ord(character) <= 32 or ord(character) == 127 for character in url):
-        raise ConfigError("the camera's URL holds spaces or control characters")
+    if " " in url or not url.isprintable():
+        raise ConfigError("the camera's URL holds spaces or control characters; write them as %XX")
+    if len(url) > MAX_URL:
+        raise ConfigError(f"the camera's URL has more than {MAX_URL} characters")
     scheme, colon, _ = url.partition(":")
     if not colon or scheme.lower() not in SCHEMES:
         shown = scheme.lower() if colon and scheme.isalnum() and len(scheme) <= 16 else "none"
@@ -63,10 +66,16 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
         port = parts.port
     except ValueError:
         raise ConfigError("the camera's URL has no valid host or port") from None
+    if port == 0 or re.search(r"\][^:]", parts.netloc.rpartition("@")[2]):
+        raise ConfigError("the camera's URL has no valid host or port")
     if not parts.hostname:
         raise ConfigError("the camera's URL names no host; want rtsp://HOST[:PORT]/PATH")
-    if parts.fragment or parts.netloc.endswith(":"):
-        raise ConfigError("the camera's URL holds a / or # in its login; write them as %2F and %23")
+    unescaped = "@" not in parts.netloc and "@" in parts.path + parts.query
+    if parts.fragment or parts.netloc.endswith(":") or unescaped:
+        raise ConfigError(
+            "the camera's URL holds a /, ? or # in its login, or an @ in its path; write them as "
+            "%2F, %3F, %23 and %40"
+        )
     if re.search(r"(?:^|[?&;])listen(?:$|[&;=])", parts.query):
         raise SourceForbidden("a camera's URL may not ask FFmpeg to listen; leave ?listen out")
     path = parts.path + (f"?{parts.query}" if parts.query else "")
@@ -89,8 +98,13 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
 def _without_query(path: str) -> str:
     """Cameras take logins in the query as well: /stream?user=admin&password=…."""
     before, mark, _ = path.partition("?")
-    before = _LOGIN_IN_PATH.sub("***", before)
-    return f"{before}?***" if mark else before
+    shown = "/".join("***" if _is_login(unquote(part)) else part for part in before.split("/"))
+    return f"{shown}?***" if mark else shown
 
 
-_LOGIN_IN_PATH = re.compile(r"[^/]*(?:pass|pwd|user|token|key)[^/]*[=:][^/]*", re.IGNORECASE)
+def _is_login(part: str) -> bool:
+    """``user=admin_password=…``, or ``admin:…`` as in /0/admin:…/main."""
+    return ":" in part or ("=" in part and _LOGIN_WORD.search(part) is not None)
+
+
+_LOGIN_WORD = re.compile(r"pass|pwd|psw|pw|user|usr|token|key|auth|secret", re.IGNORECASE)

@@ -1,7 +1,6 @@
 """Files as sources: which ones are meant, what their streams are called, how they are opened."""
 
 import glob
-import os
 import re
 import stat
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from pipeline.errors import (
     SourceNotFound,
     SourceUnauthorized,
 )
+from pipeline.printable import printable
 from pipeline.records import SourceKind
 from pipeline.source.feed import Feed
 
@@ -34,6 +34,7 @@ FORMATS = (
 """FFmpeg's demuxers that read one file only: a playlist could open others behind our back."""
 
 _PICTURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"BM": "BMP", b"II*\0": "TIFF"}
+MAX_NAME = 200  # as of a camera
 _SNIFF_BYTES = 512
 
 
@@ -88,6 +89,8 @@ def find_files(
     paths = list(dict.fromkeys(path for pattern in patterns for path in _expand(pattern)))
     if name is not None and len(paths) != 1:
         raise ConfigError(f"--name names one stream, but {len(paths)} files were given")
+    if name is not None and len(name) > MAX_NAME:
+        raise ConfigError(f"--name has {len(name)} characters; want at most {MAX_NAME}")
     sources = [
         FileSource(path=path, stream_id=printable(name or _stream_id(path, root))) for path in paths
     ]
@@ -102,16 +105,10 @@ def find_files(
     return sources
 
 
-def printable(path: Path | str) -> str:
-    """A path as text that any terminal and any Redis takes; what is no text is escaped."""
-    text = os.fsencode(path).decode(errors="backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _expand(pattern: str) -> list[Path]:
     if not pattern:
         raise ConfigError("an empty path was given; name a file or a folder, . for this one")
-    scheme = re.match(r"(?:rtsps?|https?|file|rtmp)://", pattern, re.IGNORECASE)
+    scheme = re.match(r"(?:rtsps?|https?|rtmp):/{0,2}|file://", pattern, re.IGNORECASE)
     if scheme:  # the rest may hold a password
         raise ConfigError(
             f"analyze reads files by their paths, not {scheme[0]} addresses; cameras go into the "

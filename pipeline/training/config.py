@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.config import describe
+from pipeline.document import read_document
 from pipeline.errors import ConfigError
 from pipeline.knobs import NotNegative, Positive, Share
 from pipeline.model.spec import Suggests
@@ -26,7 +26,9 @@ LEFT_OPEN = frozenset(
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False
+    )
 
 
 class NetworkSpec(_Frozen):
@@ -92,7 +94,7 @@ class TrainConfig(_Frozen):
     size_px: int | None = Field(default=None, ge=32, multiple_of=2)
     """Side of the frames; by default that of the weights it starts from, or 64."""
     clips: int | None = Field(default=None, ge=1)
-    epochs: float | None = Field(default=None, gt=0)
+    epochs: float | None = Field(default=None, gt=0, le=1e6)
     batch_size: int = Field(default=32, ge=2)
     """Clips that are computed at once, over all workers together."""
     accumulate: int = Field(default=1, ge=1)
@@ -146,20 +148,7 @@ def load_training(path: Path) -> TrainConfig:
     Raises:
         ConfigError: the file can't be read, isn't YAML, or says something impossible.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: can't read the config: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not a text file in UTF-8") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "can't be parsed"
-        raise ConfigError(f"{path}{place}: not YAML: {problem}") from None
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path}: want keys such as 'data:' and 'clips:'")
-    return parse_training(document, where=str(path))
+    return parse_training(read_document(path)[0], where=str(path))
 
 
 def parse_training(document: dict[str, object], *, where: str) -> TrainConfig:

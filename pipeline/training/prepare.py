@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, DataError
 from pipeline.model.bundle import digest_of, write_bundle
-from pipeline.model.spec import ModelSpec, Suggests
+from pipeline.model.spec import ModelSpec, Suggests, check_labels
 from pipeline.training.checkpoint import write_whole
 from pipeline.training.config import TrainConfig
 from pipeline.training.data import (
@@ -62,6 +62,10 @@ def prepare(
         ModelError: the weights can't be used.
     """
     dataset = open_dataset(config.data, config.data.train)
+    try:
+        check_labels(dataset.labels)
+    except ValueError as error:  # else said when the run is over, and its model can't be saved
+        raise DataError(f"{dataset.name}: {error}") from None
     torch.manual_seed(config.seed)
     started = start_network(config, dataset.labels)
     clips = _clips(config.data, dataset, started, train=True, decoded=decoded)

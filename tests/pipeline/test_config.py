@@ -208,3 +208,52 @@ def test_a_secret_comes_from_the_environment_or_a_file_of_ones_own(
         read_secret(env=None, file=file, what="redis")
     with pytest.raises(ConfigError, match="NO_SUCH is not set"):
         read_secret(env="NO_SUCH", file=None, what="redis")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cameras: [{name: x, url:rtsp://u:hunter2@h/s}]",
+        "cameras:\n- name: x\n  rtsp://u:hunter2@h/s:\n",
+        "{redis:redis://:hunter2@h/0}",
+        "redis: {pass hunter2: 1}",
+        f"redis: {{url: 'redis://:hunter2@{'h' * 3000}'}}",
+        f"sampling: {{sample_fps: '{'9' * 9999}'}}",
+        "\n".join(f"k{n}: 1" for n in range(500)),
+    ],
+)
+def test_a_message_holds_neither_odd_keys_nor_everything(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    path.chmod(0o600)
+    with pytest.raises(ConfigError) as info:
+        load_config(path)
+    assert "hunter2" not in str(info.value)
+    assert len(str(info.value)) < 1000
+
+
+@pytest.mark.parametrize("rate", ["1e99999999", "1e-99999999", "1/0", ".inf", ".nan"])
+def test_a_rate_that_would_take_hours_to_write_out_is_refused(rate: str) -> None:
+    with pytest.raises(ConfigError, match="want a rate"):
+        parse_config({"sampling": {"sample_fps": rate}}, where="here")
+
+
+@pytest.mark.parametrize("much", [float("inf"), float("nan"), 1e300])
+def test_times_fit_into_nanoseconds(much: float) -> None:
+    with pytest.raises(ConfigError, match="less than or equal to"):
+        parse_config({"camera_defaults": {"open_timeout_s": much}}, where="here")
+
+
+@pytest.mark.parametrize("password", ["hunter2", "hunter2!", "hunter2 x"])
+def test_a_password_in_the_place_of_a_variables_name_is_not_shown(password: str) -> None:
+    with pytest.raises(ConfigError, match="password_env") as info:
+        read_secret(env=password, file=None, what="camera 'x'")
+    assert "hunter2" not in str(info.value)
+
+
+def test_a_password_file_is_a_small_text_file(tmp_path: Path) -> None:
+    (tmp_path / "odd").write_bytes(b"hunter\xe9")
+    for path, why in ((Path("/dev/zero"), "no password file"), (tmp_path / "odd", "UTF-8")):
+        with pytest.raises(ConfigError, match=why) as info:
+            read_secret(env=None, file=path, what="redis")
+        assert "xe9" not in str(info.value)

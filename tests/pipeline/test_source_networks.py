@@ -130,3 +130,32 @@ def test_rtsps_works_and_verifies_when_told_to(
         assert opened(CameraKnobs(tls_verify=True, tls_ca_file=certificate[0])) == 5
         with pytest.raises(SourceError):
             opened(CameraKnobs(tls_verify=True))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsp://admin:12/hunter2@10.0.0.1/x",
+        "rtsp://admin:12?hunter2@10.0.0.1/x",
+        "rtsp://admin/hunter2@10.0.0.1/x",
+        "rtsp://h:0/",
+        "rtsp://[::1]x/",
+        "rtsp://h/\u202es",
+        "rtsp://h\x9b31m/",
+        "rtsp://u\ud800:p@h/",
+        f"rtsp://h/{'pass' * 25_000}",
+    ],
+)
+def test_an_odd_address_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ConfigError) as info:
+        parse_address(url)
+    assert "hunter2" not in str(info.value)
+    assert str(info.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["0/admin:hunter2/main", "pw=hunter2", "auth=hunter2", "p%61ss=hunter2", "usr=a&x=hunter2"],
+)
+def test_a_login_in_the_path_is_not_shown(path: str) -> None:
+    assert "hunter2" not in str(parse_address(f"rtsp://h/{path}"))

@@ -35,6 +35,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _spliced(path: Path, section: str) -> str:
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path}: not a file; --out names the document that is written")
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
     except (OSError, UnicodeDecodeError) as error:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Literal, Self, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.config import describe
+from pipeline.document import read_document
 from pipeline.errors import ConfigError
 from pipeline.training.config import Part
 
@@ -28,7 +28,7 @@ QUICK: dict[str, object] = {
 class AblationSpec(BaseModel):
     """Data, recipe and sizes of all studies."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     studies: tuple[Study, ...] = Field(default=STUDIES, min_length=1)
     essential: bool = False
@@ -95,16 +95,7 @@ def load_ablation(
     Raises:
         ConfigError: the file can't be read, or says something impossible.
     """
-    document: object = {}
-    if path is not None:
-        try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except OSError as error:
-            raise ConfigError(f"{path}: can't read the config: {error.strerror}") from None
-        except (UnicodeDecodeError, yaml.YAMLError):
-            raise ConfigError(f"{path}: not YAML") from None
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path}: want keys such as 'clips:' and 'seeds:'")
+    document = read_document(path)[0] if path is not None else {}
     try:
         said = {"studies": studies} if studies else {}
         return AblationSpec.model_validate({**(QUICK if quick else {}), **document, **said})

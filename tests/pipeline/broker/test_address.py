@@ -61,3 +61,25 @@ def test_two_passwords_are_one_too_many(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigError, match="keep one") as caught:
         resolve(RedisConfig(url=SecretStr(url), password_file=file))
     assert "other" not in str(caught.value).replace("another", "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter2",
+        "redis://user:hunter2/0",
+        "hunter2",
+        "redis://[hunter2",
+        "redis://h\n:hunter2",
+    ],
+)
+def test_where_nothing_can_be_told_apart_nothing_is_shown(url: str) -> None:
+    with pytest.raises(ConfigError) as info:
+        resolve(RedisConfig(url=SecretStr(url)))
+    assert "hunter2" not in str(info.value)
+    assert str(info.value).isprintable()
+
+
+@pytest.mark.parametrize("query", ["?pass=hunter2", "?db=1&auth=hunter2", "?pwd=hunter2"])
+def test_a_mistyped_password_setting_is_not_shown(query: str) -> None:
+    assert "hunter2" not in mask(f"redis://host{query}")

@@ -204,3 +204,66 @@ def test_a_bundle_is_replaced_whole(tmp_path: Path, make_recognizer: Make) -> No
     save_bundle(make_recognizer(), path)
     save_bundle(make_recognizer(seed=2), path)
     assert load(path, device="cpu").digest == make_recognizer(seed=2).digest
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "why"),
+    [
+        (("suggests", "sample_fps"), "1e99999999", "want a rate"),
+        (("suggests", "sample_fps"), "1/0", "want a rate"),
+        (("suggests", "hop"), -4, "hop"),
+        (("architecture", "blocks"), [10**9] * 4, "blocks"),
+        (("architecture", "taps"), 10**9 + 1, "taps"),
+        (("architecture", "width"), 4 * 10**17, "width"),
+        (("size_px",), 2 * 10**9, "size_px"),
+        (("std",), [1e-320], "std must be at least"),
+        (("labels",), ["\x1b[2Ja", "b", "c", "d", "e"], "can't be shown"),
+        (("labels",), ["", "b", "c", "d", "e"], "can't be shown"),
+    ],
+)
+def test_a_header_that_says_too_much_is_refused_at_once(
+    tmp_path: Path,
+    make_recognizer: Make,
+    place: tuple[str, ...],
+    value: object,
+    why: str,
+) -> None:
+    path = tmp_path / "x.safetensors"
+    save_bundle(make_recognizer(), path)
+
+    def change(header: dict, _: bytearray) -> None:
+        document = json.loads(header["__metadata__"]["actionstream"])
+        inner = document
+        for step in place[:-1]:
+            inner = inner[step]
+        inner[place[-1]] = value
+        header["__metadata__"]["actionstream"] = json.dumps(document)
+
+    rewrite(path, change)
+    with pytest.raises(CheckpointRefused, match=why) as info:
+        load(path, device="cpu")
+    assert str(info.value).isprintable()
+
+
+def test_one_of_many_labels_that_is_there_twice_is_found_at_once(make_recognizer: Make) -> None:
+    document = make_recognizer().spec.model_dump(mode="json")
+    document["labels"] = [*(str(n) for n in range(200_000)), "199999"]
+    document["architecture"]["classes"] = 200_001
+    with pytest.raises(ValueError, match="'199999' is there twice"):
+        ModelSpec.model_validate(document)
+
+
+def test_a_name_that_steers_a_terminal_is_escaped(make_recognizer: Make) -> None:
+    spec = make_recognizer().spec
+    document = spec.model_dump() | {"name": "a\x1b[2J\n", "provenance": {"a\n": "\x1b"}}
+    assert ModelSpec.model_validate(document).name == r"a\x1b[2J\n"
+
+
+def test_a_bundle_does_not_take_the_place_of_a_device(
+    tmp_path: Path, make_recognizer: Make
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ModelError, match="a pipe or a device"):
+        save_bundle(make_recognizer(), pipe)
+    assert pipe.is_fifo()

@@ -6,6 +6,7 @@ import os
 import pickle
 import struct
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -216,3 +217,42 @@ def test_a_bundle_cut_short_is_refused(
 def test_a_safetensors_file_of_somebody_else_says_how_to_convert(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(3)}, tmp_path / "x.safetensors")
     assert "actionstream model convert" in refusal(tmp_path / "x.safetensors")
+
+
+def zipped(path: Path, pickled: bytes, zeros_mib: int = 0) -> Path:
+    """A checkpoint whose one storage is zeros, compressed as torch.save never does."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", pickled)
+        archive.writestr("archive/version", "3\n")
+        with archive.open("archive/data/0", "w") as file:
+            for _ in range(zeros_mib):
+                file.write(bytes(1 << 20))
+    return path
+
+
+def test_what_becomes_much_larger_than_its_file_is_not_unpacked(tmp_path: Path) -> None:
+    assert "larger" in refusal(zipped(tmp_path / "bomb.pth", b"\x80\x02}.", zeros_mib=64))
+    filled = b"\x80\x02c__builtin__\nbytearray\n\x8a\x05\x00\x00\x00\x00\x04\x85R."
+    assert "larger" in refusal(zipped(tmp_path / "bytes.pth", filled))
+    (tmp_path / "old.pth").write_bytes(filled)
+    assert "larger" in refusal(tmp_path / "old.pth")
+
+
+def test_tensors_that_share_memory_are_refused(tmp_path: Path) -> None:
+    one = torch.zeros(1 << 16)
+    torch.save({f"baseline_model.{n}": one for n in range(100)}, tmp_path / "x.pth")
+    assert "share memory" in refusal(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("tell", [{}, {"labels": True}])
+def test_a_pipe_or_a_device_is_refused_at_once(tmp_path: Path, tell: dict[str, bool]) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        with pytest.raises(ModelError, match="a pipe or a device"):
+            load("default", device="cpu", labels=path) if tell else load(path, device="cpu")
+
+
+def test_complex_numbers_are_no_weights(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(2, dtype=torch.complex64)}, tmp_path / "x.safetensors")
+    assert "complex" in refusal(tmp_path / "x.safetensors")

@@ -37,7 +37,7 @@ def test_a_file_is_read_and_its_mistakes_have_a_place(tmp_path: Path) -> None:
     config = load_training(path)
     assert config.start is not None
     assert (config.start.weights, config.epochs) == ("default", 2)
-    for text, complaint in (("a: [", "line"), ("- 1", "want keys such as"), ("", "want keys")):
+    for text, complaint in (("a: [", "line"), ("- 1", "want keys such as"), ("", "Field required")):
         path.write_text(text)
         with pytest.raises(ConfigError, match=complaint):
             load_training(path)

@@ -1,0 +1,100 @@
+"""A YAML file that a user wrote, as a mapping.
+
+The rule that is easy to get wrong: YAML can hold much more than settings. Ten lines of merged
+anchors make 10^10 keys, a date or a tag raises whatever its constructor does, and of a key that is
+there twice the first is dropped without a word. A message never quotes the file: what is odd in it
+may be a password.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import IO
+
+import yaml
+
+from pipeline.errors import ConfigError
+
+MAX_BYTES = 1 << 20  # 1,000 cameras take about 200 kB
+MAX_KEYS = 1_000  # of one section, what is merged into it included
+MAX_ALIASES = 10_000  # each may merge MAX_KEYS
+_QUOTED = re.compile(r"'(?!<).{2,}'")  # not '%' or '<block end>', which are YAML's own
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+NOT_A_VALUE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def read_document(path: Path) -> tuple[dict[str, object], int]:
+    """The mapping in a YAML file, and the file's mode; an empty file is an empty mapping.
+
+    Raises:
+        ConfigError: the file can't be read, isn't YAML, or holds no mapping.
+    """
+    try:
+        with path.open("rb") as file:
+            mode, data = os.fstat(file.fileno()).st_mode, file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: can't read the config: {error.strerror}") from None
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_BYTES >> 20} MiB; is it a config?")
+    try:
+        document: object = yaml.load(data.decode(), _Loader)
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a text file in UTF-8") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        problem = _QUOTED.sub("'…'", getattr(error, "problem", None) or "can't be parsed")
+        raise ConfigError(f"{path}{place}: not YAML: {problem}") from None
+    if document is None:
+        document = {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: want keys such as 'data:', got a {type(document).__name__}")
+    return document, mode
+
+
+class _Loader(yaml.SafeLoader):
+    """Stricter than the safe one, and every complaint of it has a line."""
+
+    def __init__(self, stream: str | IO[str]) -> None:
+        super().__init__(stream)
+        self._aliases = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            self._aliases += 1
+            if self._aliases > MAX_ALIASES:
+                raise _problem("too many aliases", parent.start_mark if parent else None)
+        return super().compose_node(parent, index)
+
+    def compose_mapping_node(self, anchor: dict[str, yaml.Node]) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                what = key.value if key.value.isidentifier() else "a key"
+                raise _problem(f"{what} is there twice in one section", key.start_mark)
+            seen.add(key.value)
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > MAX_KEYS:
+            raise _problem("too many keys in one section", node.start_mark)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
+        try:
+            made: object = super().construct_object(node, deep)
+        except NOT_A_VALUE:
+            what = "a date, number or tag that can't be made out"
+            raise _problem(what, node.start_mark) from None
+        if isinstance(made, str) and _CONTROL.search(made):
+            raise _problem("a control character", node.start_mark)
+        return made
+
+
+def _problem(what: str, mark: yaml.Mark | None) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, what, mark)
