@@ -70,11 +70,12 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
         raise ConfigError("the camera's URL has no valid host or port")
     if not parts.hostname:
         raise ConfigError("the camera's URL names no host; want rtsp://HOST[:PORT]/PATH")
-    unescaped = "@" not in parts.netloc and "@" in parts.path + parts.query
-    if parts.fragment or parts.netloc.endswith(":") or unescaped:
+    # rtsp://admin:12/34@10.0.0.1/: the login ends at its first / and passes for a host with a port
+    cut = "@" in f"{parts.path}?{parts.query}" and _LOGIN_OR_HOST.fullmatch(parts.netloc)
+    if parts.fragment or parts.netloc.endswith(":") or cut:
         raise ConfigError(
-            "the camera's URL holds a /, ? or # in its login, or an @ in its path; write them as "
-            "%2F, %3F, %23 and %40"
+            "the camera's URL holds a /, ? or # in its login; write them as %2F, %3F and %23 "
+            "(and an @ in its path as %40)"
         )
     if re.search(r"(?:^|[?&;])listen(?:$|[&;=])", parts.query):
         raise SourceForbidden("a camera's URL may not ask FFmpeg to listen; leave ?listen out")
@@ -107,4 +108,5 @@ def _is_login(part: str) -> bool:
     return ":" in part or ("=" in part and _LOGIN_WORD.search(part) is not None)
 
 
+_LOGIN_OR_HOST = re.compile(r"(?!localhost\b)[^@.\[\]:]+(?::\d+)?")  # a name without a dot
 _LOGIN_WORD = re.compile(r"pass|pwd|psw|pw|user|usr|token|key|auth|secret", re.IGNORECASE)
