@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING
 
 import ray
 from ray.actor import ActorHandle
 
 from actors.publisher import Publisher
+from actors.recognizer import Recognizer
 from actors.reporter import Reporter
 from actors.snapshot import Held, StreamState
 from actors.tether import end_with_parent
@@ -32,9 +32,6 @@ from pipeline.records import Scores, SessionEnd, SourceKind, Window
 from pipeline.settings import Settings
 from pipeline.source import Source
 from pipeline.stream import CameraState
-
-if TYPE_CHECKING:
-    from actors.recognizer import Recognizer  # with torch, which this process does without
 
 PER_CALL: dict[SourceKind, int] = {"live": 1, "file": 8}
 """Answers per call of the publisher: a camera's are urgent; a call takes about 1 ms of CPU."""

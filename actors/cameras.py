@@ -13,8 +13,8 @@ from actors.parts import Parts, find, kill
 from actors.pulse import PartLost
 from actors.snapshot import Held, StreamState
 from actors.watch import Bounds, CameraWatch
+from pipeline.cpus import usable_cpus
 from pipeline.errors import SinkError
-from pipeline.run import usable_cpus
 
 log = logging.getLogger(__name__)
 

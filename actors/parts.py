@@ -23,9 +23,9 @@ from actors.publisher import Publisher
 from actors.recognizer import Recognizer
 from actors.snapshot import Held, PartSnapshot, RecognizerLoad, Role
 from pipeline.config import Config, RecognizerConfig, RedisConfig
+from pipeline.cpus import usable_cpus
 from pipeline.errors import ActionstreamError
 from pipeline.events import Origin
-from pipeline.run import usable_cpus
 from pipeline.settings import Settings
 
 START_TIMEOUT_S = 120  # a recognizer imports torch and loads its weights: 10 s on a busy machine

@@ -14,9 +14,7 @@ from collections.abc import Sequence
 from actors.snapshot import RecognizerLoad
 from actors.tether import end_with_parent
 from pipeline.config import ModelConfig, RecognizerConfig
-from pipeline.model import load_from
 from pipeline.records import Scores, Window
-from pipeline.run import batcher_for
 
 
 class Recognizer:
@@ -24,6 +22,10 @@ class Recognizer:
 
     def __init__(self, model: ModelConfig, config: RecognizerConfig, *, made_of: str = "") -> None:
         """``made_of``: see ``Parts``."""
+        # Whoever has a handle of an actor loads its class: cameras would load torch with this one.
+        from pipeline.model import load_from
+        from pipeline.run import batcher_for
+
         end_with_parent()
         self.made_of = made_of
         self._recognizer = load_from(model)

@@ -33,10 +33,11 @@ from actors.pulse import PartLost
 from actors.snapshot import PartSnapshot, StreamSnapshot, StreamState
 from actors.watch import Bounds, PublisherWatch, RecognizerWatch
 from pipeline.config import Config, RedisConfig
+from pipeline.cpus import usable_cpus
 from pipeline.errors import ConfigError
 from pipeline.events import Origin
 from pipeline.records import ActionEvent
-from pipeline.run import Outcome, usable_cpus
+from pipeline.run import Outcome
 from pipeline.settings import Settings
 from pipeline.source import Source
 from pipeline.stream import CameraState

@@ -12,8 +12,9 @@ from actors.cluster import cluster, run_name
 from actors.supervisor import Supervisor
 from benchmarks.measure import h264, in_turn, seconds, verdict, windows_of
 from pipeline.config import Config
+from pipeline.cpus import usable_cpus
 from pipeline.model import load, share_cpu
-from pipeline.run import origin_of, settle, usable_cpus
+from pipeline.run import origin_of, settle
 from pipeline.source import FileSource
 
 FILES = 8

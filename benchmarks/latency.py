@@ -31,8 +31,8 @@ from benchmarks.outbox import busy_config
 from benchmarks.recognizer import published
 from pipeline.broker import open_broker
 from pipeline.config import Config, ModelConfig, SamplingConfig
+from pipeline.cpus import usable_cpus
 from pipeline.model import Recognizer, load_from, share_cpu
-from pipeline.run import usable_cpus
 from pipeline.wire import events_key, from_fields
 
 HOP = 2  # windows as often as they may come

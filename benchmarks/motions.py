@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pipeline.run import usable_cpus
+from pipeline.cpus import usable_cpus
 from pipeline.training.motions import MotionSpec, make_motions
 
 PICTURES = Path(__file__).parent.parent / ".footage" / "motions"

@@ -31,6 +31,7 @@ from actors.recognizer import Recognizer as RecognizerActor
 from benchmarks.measure import cpu_seconds, h264, middle_rate, verdict, windows_of
 from pipeline.batcher import Batcher
 from pipeline.config import Config, ModelConfig, RecognizerConfig
+from pipeline.cpus import usable_cpus
 from pipeline.lane import UNANSWERED, Lane
 from pipeline.model import (
     Architecture,
@@ -42,7 +43,6 @@ from pipeline.model import (
     share_cpu,
 )
 from pipeline.records import Window
-from pipeline.run import usable_cpus
 from pipeline.tally import Tally
 
 STREAMS = 8

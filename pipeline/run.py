@@ -10,7 +10,6 @@ a camera actor runs as it is, with another ``submit``.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +21,7 @@ from pydantic import ValidationError
 from pipeline.answers import answers
 from pipeline.batcher import Batcher
 from pipeline.config import Config, RecognizerConfig, describe
+from pipeline.cpus import usable_cpus
 from pipeline.errors import ConfigError, SourceError
 from pipeline.events import Detector, Origin
 from pipeline.model import ModelSpec, Recognizer, share_cpu
@@ -171,11 +171,6 @@ def run(
         except BaseException:
             stop.set()
             raise
-
-
-def usable_cpus() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def origin_of(recognizer: Recognizer, settings: Settings) -> Origin:

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from actors.cli.data import EXTRA, PICTURES
 from actors.cli.show import complain
 from actors.cli.signals import stopped_by_signals
+from pipeline.cpus import usable_cpus
 from pipeline.errors import ConfigError
-from pipeline.run import usable_cpus
 from pipeline.training.ablation import STUDIES, ablate
 from pipeline.training.ablation.spec import load_ablation
 from pipeline.training.listen import Progress as Report

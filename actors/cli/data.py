@@ -18,9 +18,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pipeline.cpus import usable_cpus
 from pipeline.errors import ConfigError
 from pipeline.printable import printable
-from pipeline.run import usable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
