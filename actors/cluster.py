@@ -31,6 +31,8 @@ SYSTEM = {
     "task_events_report_interval_ms": 0,
     # Ray's is 15: whatever else runs here would come before cameras
     "worker_niceness": 0,
+    # Ray ends every actor when the machine's memory is short, whoever took it; the kernel ends one
+    "memory_monitor_refresh_ms": 0,
 }
 """Settings of a local Ray that differ from Ray's own."""
 
