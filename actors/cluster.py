@@ -69,8 +69,7 @@ def _unheard(*_: object, **__: object) -> None:
 def _start_local() -> None:
     os.environ.pop("RAY_AUTH_MODE", None)  # unset, a new local cluster asks for a token
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    # glibc keeps a heap for each few of the threads that come and go with connections: 9 MiB in
-    # eleven minutes of faults, where two heaps for all grow by 1
+    # glibc gives threads, which come and go with connections, up to eight heaps per core
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     # Ray takes 127.0.0.1 for "the address that others reach" and listens on all interfaces; with
     # clusters switched off, as it does itself on macOS, its servers listen on loopback alone.
