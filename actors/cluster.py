@@ -31,8 +31,9 @@ SYSTEM = {
     "task_events_report_interval_ms": 0,
     # Ray's is 15: whatever else runs here would come before cameras
     "worker_niceness": 0,
-    # Ray ends every actor when the machine's memory is short, whoever took it; the kernel ends one
+    # whoever took the machine's memory: Ray would end all actors, or have the kernel end them first
     "memory_monitor_refresh_ms": 0,
+    "worker_oom_score_adjustment": 0,
 }
 """Settings of a local Ray that differ from Ray's own."""
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     BeforeValidator,
@@ -186,9 +186,9 @@ def holds_secret(url: SecretStr | None) -> bool:
         in_front = bool(parts.password)
     except ValueError:
         return "@" in text
-    return in_front or bool(LOGIN_IN_PATH.search(f"{parts.path}?{parts.query}"))
+    return in_front or bool(_LOGIN_IN_PATH.search(unquote(f"{parts.path}?{parts.query}")))
 
 
-LOGIN_IN_PATH = re.compile(
+_LOGIN_IN_PATH = re.compile(
     r"(?:pass|pwd|psw|pw|token|key|auth|secret)[^/&?]*[=:][^/&?]+|/[^/&?:]+:[^/&?]+", re.IGNORECASE
 )

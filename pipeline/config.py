@@ -22,6 +22,9 @@ from pipeline.knobs import Frozen, Name, NotNegative, Positive, Rate, Share
 from pipeline.settings import MAX_PIXELS
 
 MAX_SECRET_BYTES = 1 << 16
+SHOWN = 10  # complaints in one message
+LONGEST = 400  # characters of each: some quote a value
+_KEY = re.compile(r"[\w-]{1,40}")
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 OTHERS = stat.S_IRWXG | stat.S_IRWXO  # of a file's mode: what anyone but its owner may do
 
@@ -231,11 +234,6 @@ def describe(error: ValidationError) -> str:
         parts.append(f"{place}: {message}" if place else message)
     more = f"; and {len(details) - SHOWN} more" if len(details) > SHOWN else ""
     return "; ".join(parts) + more
-
-
-SHOWN = 10  # complaints in one message
-LONGEST = 400  # characters of each: some quote a value
-_KEY = re.compile(r"[\w-]{1,40}")
 
 
 def read_secret(*, env: str | None, file: Path | None, what: str) -> str | None:

@@ -19,7 +19,7 @@ MAX_BYTES = 1 << 20  # 1,000 cameras take about 200 kB
 MAX_KEYS = 1_000  # of one section, what is merged into it included
 MAX_ALIASES = 10_000  # each may merge MAX_KEYS
 _QUOTED = re.compile(r"'(?!<).{2,}'")  # not '%' or '<block end>', which are YAML's own
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # control, half a character
 NOT_A_VALUE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -91,8 +91,8 @@ class _Loader(yaml.SafeLoader):
         except NOT_A_VALUE:
             what = "a date, number or tag that can't be made out"
             raise _problem(what, node.start_mark) from None
-        if isinstance(made, str) and _CONTROL.search(made):
-            raise _problem("a control character", node.start_mark)
+        if isinstance(made, str) and _NO_TEXT.search(made):
+            raise _problem("a character that is no text", node.start_mark)
         return made
 
 

@@ -287,7 +287,8 @@ def test_a_local_ray_listens_on_loopback_alone_and_asks_for_a_token() -> None:
     if ray.is_initialized():
         ray.shutdown()
     with cluster():
-        ray.get(ray.remote(lambda: None).remote())  # a worker is up as well
+        worker = ray.remote(lambda: Path("/proc/self/oom_score_adj").read_text())
+        assert int(ray.get(worker.remote())) <= 0, "no first victim of the kernel"
         listening = listening_addresses(family_of(os.getpid()))
         assert listening, "Ray listens somewhere"
         assert [address for address in listening if not address.is_loopback] == []
