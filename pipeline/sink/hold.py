@@ -11,8 +11,10 @@ several threads.
 import logging
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from pipeline import wire
@@ -26,6 +28,7 @@ DISK_WAIT_S = 1.0  # between two attempts at a disk that takes nothing
 ADOPT_S = 10.0  # how soon the events of a process that died beside us are found
 SLOTS = 64  # processes with the same state folder and the same Redis
 CHUNK = 1000  # rows taken over at once
+REMEMBERED = 1000  # rows: while Redis takes events, none is read from disk again
 
 
 class Hold:
@@ -45,6 +48,8 @@ class Hold:
         self._journal: Journal | None = None
         self._held: Path | None = None
         self._unsaved: list[Row] = []
+        self._recent: deque[Row] = deque(maxlen=REMEMBERED)
+        """The last of what waits, on disk or not: all of it, where it is as many."""
         self._last_id = 0
         self._broken = False
         self._try_disk_at_s = 0.0
@@ -65,6 +70,8 @@ class Hold:
     def oldest(self, after: int, count: int) -> list[Row]:
         """The first so many with a greater id that have not arrived."""
         after = max(after, self.arrived_id)
+        if len(self._recent) == self.waiting:
+            return list(islice((row for row in self._recent if row.id > after), count))
         fresh = [row for row in self._unsaved if row.id > after]
         return (self._saved(lambda journal: journal.read(after, count)) + fresh)[:count]
 
@@ -90,6 +97,8 @@ class Hold:
         self.arrived_id = rows[-1].id
         self.waiting -= len(rows)
         self.bytes -= sum(len(row.body) for row in rows)
+        while self._recent and self._recent[0].id <= self.arrived_id:
+            self._recent.popleft()
         self._unsaved = [row for row in self._unsaved if row.id > self.arrived_id]
         if self._journal is not None:
             try:
@@ -109,6 +118,7 @@ class Hold:
                 return False
         gone = {row.id for row in rows}
         self._unsaved = [row for row in self._unsaved if row.id not in gone]
+        self._recent = deque((row for row in self._recent if row.id not in gone), REMEMBERED)
         self.waiting -= len(rows)
         self.bytes -= sum(len(row.body) for row in rows)
         return True
@@ -150,6 +160,7 @@ class Hold:
             body = wire.to_json(event)
             row = Row(id=self._last_id, event=event, body=body, written_s=written_s)
             self._unsaved.append(row)
+            self._recent.append(row)
             self.waiting += 1
             self.bytes += len(body)
 
@@ -185,6 +196,7 @@ class Hold:
             return
         self._journal, self._held, self._broken = journal, journal.path, False
         fresh, self._unsaved = self._unsaved, []
+        self._recent.clear()
         self._last_id, self.arrived_id, self.waiting, self.bytes = last_id, 0, count, size
         self._add([(row.event, row.written_s) for row in fresh])
         self._add([(end, self._now()) for end in ends])

@@ -9,6 +9,7 @@ import pytest
 from pipeline.errors import ConfigError, SinkError
 from pipeline.records import ActionEvent, EventType, Flag
 from pipeline.sink import Limits, Patience
+from pipeline.sink.hold import REMEMBERED, Hold
 from tests.pipeline.sink.conftest import Outboxes
 from tests.redis_server import RedisServer, free_port
 
@@ -214,3 +215,22 @@ def test_threads_may_write_side_by_side(
     for event in stored(server):
         found.setdefault(event.event_id, []).append(event.seq)
     assert found == {f"e{n}": list(range(100)) for n in range(4)}
+
+
+def test_what_is_too_much_to_remember_is_read_from_disk_in_order(
+    folder: Path, make_event: MakeEvent
+) -> None:
+    hold = Hold(folder, "events")
+    total = REMEMBERED + 10
+    for seqs in (range(total - 5), range(total - 5, total)):  # the last ones after the limit
+        hold.append([make_event(seq) for seq in seqs])
+    left: list[int] = []
+    while rows := hold.oldest(hold.arrived_id, 250):
+        left += [row.event.seq for row in rows]
+        hold.arrived(rows)
+        if len(left) == 500:  # and some while it is on its way out
+            hold.append([make_event(total)])
+    hold.append([make_event(total + 1)])  # remembered again
+    left += [row.event.seq for row in hold.oldest(hold.arrived_id, 250)]
+    hold.close()
+    assert left == list(range(total + 2))
