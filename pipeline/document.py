@@ -1,9 +1,9 @@
 """A YAML file that a user wrote, as a mapping.
 
 The rule that is easy to get wrong: YAML can hold much more than settings. Ten lines of merged
-anchors make 10^10 keys, a date or a tag raises whatever its constructor does, and of a key that is
-there twice the first is dropped without a word. A message never quotes the file: what is odd in it
-may be a password.
+anchors make 10^10 keys (in PyYAML before 6.0.4), a date or a tag raises whatever its constructor
+does, and of a key that is there twice the first is dropped without a word. A message never quotes
+the file: what is odd in it may be a password.
 """
 
 import os

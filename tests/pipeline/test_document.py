@@ -10,9 +10,11 @@ from pipeline.errors import ConfigError
 from pipeline.training.ablation.spec import load_ablation
 from pipeline.training.config import load_training
 
-MERGED = "a0: &a0 {x: 1}\n" + "".join(
+GROWING = "a0: &a0 {x: 1}\n" + "".join(
     f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 12)
 )
+HALVES = [", ".join(f"{half}{n}: 1" for n in range(600)) for half in "xy"]
+MERGED = f"a: &a {{{HALVES[0]}}}\nb: &b {{{HALVES[1]}}}\nc: {{<<: [*a, *b]}}"
 
 
 def complaint(path: Path, text: str | bytes) -> str:
@@ -54,6 +56,17 @@ def test_what_is_no_document_is_one_line(tmp_path: Path, text: str | bytes, why:
 @pytest.mark.parametrize("text", ["a: *hunter2", "a: !hunter2 x", "a: [hunter2", "hunter2 : : x"])
 def test_what_is_odd_is_not_quoted(tmp_path: Path, text: str) -> None:
     assert "hunter2" not in complaint(tmp_path / "c.yaml", text)
+
+
+def test_anchors_that_merge_one_key_ten_times_over_do_not_grow(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(GROWING)
+    try:  # PyYAML before 6.0.4 doubles keys, and is stopped; a later one keeps one of each
+        document, _ = read_document(path)
+    except ConfigError as error:
+        assert "too many keys" in str(error)
+    else:
+        assert document == {f"a{n}": {"x": 1} for n in range(12)}
 
 
 def test_merged_defaults_may_be_said_otherwise(tmp_path: Path) -> None:
