@@ -110,7 +110,10 @@ class Camera:
 
     def states(self) -> list[StreamState]:
         """How each stream is doing."""
-        return [work.state for work in self._works.values()]
+        states, now_s = [work.state for work in self._works.values()], time.time()
+        for state in states:
+            state.counted_s = now_s
+        return states
 
     def held(self) -> list[Held]:
         """What it works on."""

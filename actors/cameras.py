@@ -38,10 +38,10 @@ class Cameras:
         self._left: dict[str, tuple[str, Held]] = {}
         """Streams that adopted camera actors work on and nobody has attached yet."""
 
-    def look(self) -> None:
+    def look(self, ask_every_s: float = 0.0) -> None:
         """Look at each once, and do what is due."""
         for name, camera in list(self.watches.items()):
-            self._look_at(name, camera)
+            self._look_at(name, camera, ask_every_s)
 
     def start(self, name: str, *, times_hung: int = 0) -> None:
         """A new one, in place of what bears the name."""
@@ -112,7 +112,7 @@ class Cameras:
             self.watches[camera].actor.detach.remote(stream_id)
         self._left.clear()
 
-    def _look_at(self, name: str, camera: CameraWatch) -> None:
+    def _look_at(self, name: str, camera: CameraWatch, ask_every_s: float) -> None:
         """What a camera actor said, what it is to do, and the next question, in this order."""
         try:
             states = camera.look()
@@ -122,7 +122,7 @@ class Cameras:
         self.note(name, states)
         for job in self._jobs.hand_out(name, self.streams_each):
             camera.actor.attach.remote(job.source, job.recognizer, paused=job.paused)
-        camera.ask()
+        camera.ask(ask_every_s)
 
     def _again(self, job: Job, why: str) -> None:
         if job.detached:

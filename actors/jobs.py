@@ -74,6 +74,12 @@ class Jobs:
         """Is there a stream that has not ended?"""
         return bool(self.waiting or any(self.running.values()))
 
+    @property
+    def calm(self) -> bool:
+        """Is every stream a camera that does what it should?"""
+        running = [job for jobs in self.running.values() for job in jobs.values()]
+        return not self.waiting and all(map(self._settled, running))
+
     def all(self) -> dict[str, Job]:
         """All that should run or hasn't ended, by name."""
         jobs = {job.stream_id: job for job in self.waiting}
@@ -204,6 +210,11 @@ class Jobs:
         """The recognizer with the fewest streams."""
         taken = [job.recognizer for job in self.all().values()]
         return min(recognizers, key=taken.count)
+
+    def _settled(self, job: Job) -> bool:
+        wanted = "paused" if job.paused else "streaming"
+        live = job.source.kind == "live"
+        return live and not job.detached and self._state(job).state == wanted
 
     def _state(self, job: Job) -> StreamState:
         return self.states.get(job.stream_id, StreamState(stream_id=job.stream_id))

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -43,16 +44,18 @@ class Pulse(Generic[T]):
         self._answer_s = answer_s
         self._now = now
         self._ref: ray.ObjectRef[T] | None = None
+        self._asked_s = -math.inf
         self.begin()
 
     def begin(self) -> None:
         """It is starting, now."""
         self._limit_s, self._since_s = self._start_s, self._now()
 
-    def ask(self) -> None:
-        """Ask, unless a question waits for its answer."""
-        if self._ref is None:
-            self._ref = self._question()
+    def ask(self, every_s: float = 0.0) -> None:
+        """Ask, unless a question waits for its answer, or the last one was asked just now."""
+        now_s = self._now()
+        if self._ref is None and now_s - self._asked_s >= every_s:
+            self._ref, self._asked_s = self._question(), now_s
 
     def look(self) -> T | None:
         """An answer, if there is a new one.

@@ -34,6 +34,8 @@ class StreamState:
     stream_id: str
     state: str = "starting"
     tally: Tally = field(default_factory=Tally)
+    counted_s: float = 0.0
+    """Unix seconds at which the tally was read."""
     detail: str = ""
     """What people should know about the state."""
     error: SourceError | None = None

@@ -46,6 +46,7 @@ from pipeline.tally import Tally
 log = logging.getLogger(__name__)
 
 POLL_S = 0.2
+CALM_S = 1.0  # between two questions while nothing is about to change: each costs 4 ms of CPU
 CLOSE_S = 30.0  # the publisher waits 5 s for Redis
 DRAIN_S = 30.0  # last windows are scored, and a connection that hangs is left after 2 s
 MANY_FILES = 4  # fewer don't fill a batch, and would wait for nothing
@@ -194,10 +195,12 @@ class Supervisor:
         """Look at every actor once, and do what is due; waits for none of them."""
         with self._lock:
             self._cameras.let_go_of_the_rest()
-            self._look_at_publisher()
+            every_s = CALM_S if self._jobs.calm else 0.0
+            self._look_at_publisher(every_s)
             for watch in self._recognizers.values():
                 self._restarts += watch.look()
-            self._cameras.look()
+                watch.ask(every_s)
+            self._cameras.look(every_s)
 
     def attach(self, source: Source, *, paused: bool = False) -> None:
         """One more stream, beside those that run.
@@ -316,13 +319,13 @@ class Supervisor:
         actor: ActorHandle[Publisher] = find(self.name_of("publisher"))
         self._publisher = PublisherWatch(actor, self._bounds, live=self._live)
 
-    def _look_at_publisher(self) -> None:
+    def _look_at_publisher(self, ask_every_s: float) -> None:
         assert self._publisher is not None
         try:
             self._publisher.look()
         except PartLost as lost:
             self._replace_publisher(str(lost))
-        self._publisher.ask()
+        self._publisher.ask(ask_every_s)
 
     def _replace_publisher(self, why: str) -> None:
         log.warning("%s %s; it is started again", self.name_of("publisher"), why)

@@ -111,9 +111,10 @@ class RecognizerWatch:
             start_s=START_TIMEOUT_S,
             answer_s=bounds.answer_s,
         )
+        self.ask = self._pulse.ask
 
     def look(self) -> int:
-        """Look and ask once; how often it was started again since the last look."""
+        """How often it was started again since the last look."""
         started = 0
         try:
             load = self._pulse.look()
@@ -124,7 +125,6 @@ class RecognizerWatch:
         except PartLost as lost:
             log.warning("%s %s; it is started again", self._name, lost)
             self._replace(dead=str(lost) == "died")
-        self._pulse.ask()
         return started
 
     def _judge(self, load: RecognizerLoad) -> None:

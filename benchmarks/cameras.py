@@ -18,6 +18,7 @@ from threading import Event, Thread
 
 from actors.cluster import run_name
 from actors.seen import Seen, look
+from actors.snapshot import StreamState
 from actors.supervisor import Supervisor
 from pipeline.broker import open_broker
 from pipeline.cameras import CameraKnobs
@@ -50,8 +51,13 @@ class Moment:
 
     at_s: float
     """Monotonic."""
-    tallies: Mapping[str, Tally]
+    states: Mapping[str, StreamState]
     seen: Seen
+
+    @property
+    def tallies(self) -> dict[str, Tally]:
+        """Of every stream."""
+        return {name: state.tally for name, state in self.states.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +82,17 @@ class Stretch:
 
     def rate(self, count: Callable[[Tally], int]) -> float:
         """How much it grew a second, in all streams."""
-        return sum(self.of(count).values()) / self.length_s
+        return sum(self.rates(count).values())
+
+    def rates(self, count: Callable[[Tally], int]) -> dict[str, float]:
+        """The same by stream: each was counted at a time of its own."""
+        rates = {}
+        for name, grown in self.of(count).items():
+            before = self.first.states.get(name)
+            last_s = self.last.states[name].counted_s
+            length_s = last_s - before.counted_s if before else self.length_s
+            rates[name] = grown / length_s
+        return rates
 
     def dropped(self) -> Counter[str]:
         """Windows by the reason why they were never scored."""
@@ -141,7 +157,7 @@ class Deployment:
         """What was done up to now."""
         seen = look(self._supervisor)
         self._supervisor.step()
-        return Moment(at_s=time.monotonic(), tallies=self._supervisor.tallies, seen=seen)
+        return Moment(at_s=time.monotonic(), states=self._supervisor.states, seen=seen)
 
     def during(self, length_s: float) -> Stretch:
         """Let it work for so long."""

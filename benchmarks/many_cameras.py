@@ -37,11 +37,6 @@ def observed(
             return stretch, it.detach(sources)
 
 
-def rates(stretch: Stretch) -> dict[str, float]:
-    """Samples per second, by camera."""
-    return {name: n / stretch.length_s for name, n in stretch.of(lambda t: t.points).items()}
-
-
 def lines(stretch: Stretch) -> Iterator[str]:
     """What is worth knowing, for people."""
     scored, made = stretch.rate(lambda t: t.scored), stretch.rate(lambda t: t.windows)
@@ -86,7 +81,7 @@ def main() -> bool:
         )
     for line in [*lines(stretch), *broken]:
         print(f"     {line}")
-    each = rates(stretch).values()
+    each = stretch.rates(lambda t: t.points).values()
     kept = {
         "laws hold": not broken,
         "nothing dropped": not stretch.dropped().total(),

@@ -68,6 +68,11 @@ class Windower:
         """Bytes of pixels in the ring."""
         return self._high_THWC.nbytes + self._low_THWC.nbytes
 
+    @property
+    def due(self) -> int:
+        """Ordinal of the sample that completes the next window; 0 before a session's first."""
+        return self._start + self._spec.frames - 1 if self._points else 0
+
     def push(self, sample: Sample) -> Window | None:
         """The window that this sample completes, if it does."""
         if not self._points:
@@ -90,7 +95,7 @@ class Windower:
         self._count += 1
         if sample.ordinal < self._start:
             self._tally.unwindowed += 1
-        if sample.ordinal < self._start + self._spec.frames - 1:
+        if sample.ordinal < self.due:
             return None
         return self._window(sample)
 

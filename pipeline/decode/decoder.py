@@ -18,6 +18,7 @@ from pipeline.records import NS, Clock, EndReason, Sample, Session, SessionEnd, 
 from pipeline.settings import GridSpec, PictureSpec
 from pipeline.tally import Tally
 
+LEAD_NS = NS // 20  # one picture, mostly
 HEADER_SLACK_S = Fraction(1, 4)  # headers round, and the last picture's duration may be a guess
 
 
@@ -56,6 +57,7 @@ class Decoder:
         self._live_clock: TimeOfDay | None = None
         self._file_clock = TimeOfDay(clock=Clock.CONTAINER, offset_s=None)
         self._scaler = Scaler(picture)
+        self._grid: Grid | None = None
         self._reader = PictureReader(
             feed, max_pixels=picture.max_pixels, threads=threads, tally=tally
         )
@@ -67,7 +69,6 @@ class Decoder:
             NotAVideo: a file in which nothing, or a single picture, could be decoded.
             SourceError: from the feed, after which the session is left open for the caller to end.
         """
-        grid: Grid | None = None
         session = self._new_session()
         size = None
         pictures = self._reader.pictures()
@@ -77,9 +78,10 @@ class Decoder:
             if picture.corrupt and self._discard:
                 self._tally.dropped["corrupt"] += 1
                 continue
-            if grid is None:
-                grid = self._new_grid()
+            if self._grid is None:
+                self._grid = self._new_grid()
                 self._file_clock = self._clock_of_file(pts_ns)
+            grid = self._grid
             frame_size = (picture.frame.width, picture.frame.height)
             last_ns = grid.last_ns if size else pts_ns
             placement = grid.place(pts_ns, resized=size not in (None, frame_size))
@@ -92,8 +94,16 @@ class Decoder:
                 yield self._end(session, placement.ended, last_ns)
                 session = self._new_session()
             yield from self._samples_of(picture, pts_ns, placement.ordinals, session, grid)
-        if grid is not None:
-            yield self._end(session, EndReason.END, grid.last_ns)
+        if self._grid is not None:
+            yield self._end(session, EndReason.END, self._grid.last_ns)
+
+    def rest_until(self, ordinal: int) -> None:
+        """No sample before this one is wanted soon, so their packets may wait for one another.
+
+        What comes right before it may not: it would be decoded while the sample itself waits.
+        """
+        assert self._grid is not None
+        self._reader.rest_until(self._grid.time_ns(ordinal) - LEAD_NS)
 
     def _moving(self, pictures: Iterator[tuple[Picture, int]]) -> Iterator[tuple[Picture, int]]:
         """A file's pictures, if there are two at least."""
@@ -159,8 +169,9 @@ class Decoder:
         """Fixed at a session's first picture; a sender report from the camera replaces it."""
         if self._feed.kind == "file":
             return self._file_clock
-        if picture.camera_offset_s is not None:
-            self._live_clock = TimeOfDay(clock=Clock.NTP, offset_s=picture.camera_offset_s)
+        offset_s = picture.camera_offset_s
+        if offset_s is not None:
+            self._live_clock = TimeOfDay(clock=Clock.NTP, offset_s=offset_s)
         elif self._live_clock is None:
             self._live_clock = TimeOfDay(clock=Clock.WALL, offset_s=arrived_s - pts_ns / NS)
         return self._live_clock

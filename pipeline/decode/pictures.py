@@ -48,6 +48,8 @@ class PacketFeed(Protocol):
     @property
     def created_s(self) -> float | None: ...  # noqa: D102
 
+    def rest_until(self, pts: int) -> None: ...  # noqa: D102
+
     def packets(self) -> Iterator["Packet[VideoStream]"]: ...  # noqa: D102
 
 
@@ -57,8 +59,23 @@ class Picture:
 
     frame: VideoFrame
     corrupt: bool
-    camera_offset_s: float | None
-    """Unix seconds, by the camera's clock, less presentation seconds; from RTCP."""
+    packet: "Packet[VideoStream] | None"
+    """With which it came out: with B-frames, another one went in with it."""
+
+    @property
+    def camera_offset_s(self) -> float | None:
+        """Unix seconds, by the camera's clock, less presentation seconds.
+
+        From the reference time that FFmpeg derives of RTCP sender reports: int64 microseconds.
+        """
+        packet = self.packet
+        if packet is None or packet.pts is None:
+            return None
+        for data in packet.iter_sidedata():
+            if data.data_type == "prft":
+                unix_us = int.from_bytes(bytes(data)[:8], "little", signed=True)
+                return unix_us / 1e6 - float(packet.pts * packet.time_base)
+        return None
 
 
 class PictureReader:
@@ -92,6 +109,10 @@ class PictureReader:
         """Presentation time at which the last picture so far ends."""
         return self._timeline.end_ns
 
+    def rest_until(self, time_ns: int) -> None:
+        """No picture before this presentation time is wanted soon."""
+        self._feed.rest_until(self._timeline.raw_pts(time_ns))
+
     def pictures(self) -> Iterator[tuple[Picture, int]]:
         """Pictures in presentation order, each with its time in nanoseconds.
 
@@ -113,8 +134,7 @@ class PictureReader:
                     self._tally.dropped["too large"] += 1
                     continue
                 self._refused = 0
-                offset_s = _camera_offset_s(packet) if packet else None
-                picture = Picture(frame, self._damage(frame), offset_s)
+                picture = Picture(frame, self._damage(frame), packet)
                 yield from self._timeline.push(picture, pts=frame.pts, duration=frame.duration)
         yield from self._timeline.flush()
         self._tally.untimed += self._timeline.untimed
@@ -173,17 +193,3 @@ class PictureReader:
             f"{self._feed.shown}: its pictures have {size} pixels, over the limit of "
             f"{self._max_pixels}; raise sampling.max_pixels (--max-pixels) to allow them"
         )
-
-
-def _camera_offset_s(packet: "Packet[VideoStream]") -> float | None:
-    """From the reference time that FFmpeg derives of RTCP sender reports: int64 microseconds.
-
-    It is the packet's: with B-frames, another picture comes out than the one that was put in.
-    """
-    if packet.pts is None or not packet.has_sidedata("prft"):
-        return None
-    for data in packet.iter_sidedata():
-        if data.data_type == "prft":
-            unix_us = int.from_bytes(bytes(data)[:8], "little", signed=True)
-            return unix_us / 1e6 - float(packet.pts * packet.time_base)
-    return None

@@ -136,7 +136,8 @@ def as_stored(region: Region, rotation: float) -> Region:
 
 def _upright(rows_HWC: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8]:
     """A copy, turned as the file says."""
-    return np.array(np.rot90(rows_HWC, k=round(frame.rotation / 90) % 4), order="C")
+    turns = round(frame.rotation / 90) % 4
+    return np.array(np.rot90(rows_HWC, k=turns) if turns else rows_HWC, order="C")
 
 
 @lru_cache(maxsize=16)  # asked for each sample, new for each size
@@ -164,7 +165,9 @@ def fit_inside(width: int, height: int, *, pixel_aspect: Fraction, long: int) ->
 def halve(high_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Mean of each 2x2 block, rounded half up; height and width must be even."""
     height, width, channels = high_HWC.shape
-    rows = high_HWC.reshape(height // 2, 2, width * channels).sum(axis=1, dtype=np.uint16)
-    pairs = rows.reshape(height // 2, width // 2, 2, channels)
-    total: NDArray[np.uint16] = pairs[:, :, 0] + pairs[:, :, 1] + np.uint16(2)
-    return (total >> 2).astype(np.uint8)
+    rows: NDArray[np.uint16] = np.add(high_HWC[0::2], high_HWC[1::2], dtype=np.uint16)
+    pairs = rows.reshape(height // 2, width // 2, 2 * channels)
+    total = pairs[:, :, :channels] + pairs[:, :, channels:]
+    total += 2
+    total >>= 2
+    return total.astype(np.uint8)

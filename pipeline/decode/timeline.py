@@ -34,6 +34,7 @@ class Timeline(Generic[Item]):
         self.untimed = 0
         tick_ns = NS * time_base
         self._tick = (tick_ns.numerator, tick_ns.denominator)
+        self._farthest = int(FARTHEST_NS / tick_ns)
         self._nominal = _ticks(nominal_fps, time_base)
         self._held: _Held[Item] | None = None
         self._offset = 0
@@ -57,7 +58,7 @@ class Timeline(Generic[Item]):
     ) -> Iterator[tuple[Item, int]]:
         """Pictures whose time is now known, in order, with that time in nanoseconds."""
         duration = duration or self._nominal
-        if pts is not None and abs(pts) * NS * self.time_base > FARTHEST_NS:
+        if pts is not None and abs(pts) > self._farthest:
             pts = None
         if self._last is None:
             if pts is None and self._held is None:
@@ -71,6 +72,10 @@ class Timeline(Generic[Item]):
         else:
             pts = self._unwrapped(pts)
         yield item, self._stamp(pts, duration)
+
+    def raw_pts(self, time_ns: int) -> int:
+        """The timestamp, as the packets have it, at this time or right before."""
+        return time_ns * self._tick[1] // self._tick[0] - self._offset
 
     def flush(self) -> Iterator[tuple[Item, int]]:
         """The picture that waited for a second one that never came."""

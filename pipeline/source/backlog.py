@@ -6,6 +6,9 @@ loses pictures, and never falls behind by more than ``MAX_LAG_S``.
 
     one thread:      fill(packets)
     another thread:  take(timeout_s) until it raises
+
+Waking the decoder costs as much as decoding a small picture. So packets that nobody waits for rest
+here, and are taken together: once one comes that is wanted, or the timeout of ``take`` is over.
 """
 
 import time
@@ -34,7 +37,13 @@ class Backlog:
         self._line: deque[tuple[float, Packet[VideoStream]]] = deque()
         self._bytes = 0
         self.taken_s = 0.0
-        """Monotonic seconds at which the packet that was taken last had come."""
+        """Monotonic seconds at which the packet that was taken last had come and had to rest no
+        more."""
+        self.rest_until: int | None = None
+        """Timestamp of the packet that is wanted next; those before it may rest."""
+        self._resting = True
+        """Nobody has to be told of what is in line, if anything is."""
+        self._woken_s = 0.0
         self._changed = Condition()
         self._starved = False
         """What comes before the next key frame can't be decoded: packets before it are gone."""
@@ -67,7 +76,9 @@ class Backlog:
             self._bytes += packet.size
             while self._too_much():
                 self._skip()
-            self._changed.notify()
+            if self._line and self._resting and self._wanted(packet):
+                self._wake()
+                self._changed.notify()
 
     def close(self) -> None:
         """Nobody takes any more."""
@@ -76,23 +87,34 @@ class Backlog:
             self._line.clear()
 
     def take(self, timeout_s: float) -> "Packet[VideoStream] | None":
-        """The oldest packet, or None if none came in time.
+        """The oldest packet, or None if none came in time; at the latest then, none rests.
 
         Raises:
             EOFError: the camera has ended the stream, and all of it was taken.
             BaseException: what ended the stream, once all that came before was taken.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._line or self._ended, timeout_s)
+            self._changed.wait_for(lambda: not self._resting or self._ended, timeout_s)
             if self._line:
-                self.taken_s, packet = self._line.popleft()
+                if self._resting:
+                    self._wake()
+                came_s, packet = self._line.popleft()
+                self.taken_s = max(came_s, self._woken_s)
                 self._bytes -= packet.size
+                self._resting = not self._line
                 return packet
             if self._error is not None:
                 raise self._error
             if self._ended:
                 raise EOFError
             return None
+
+    def _wanted(self, packet: "Packet[VideoStream]") -> bool:
+        until = self.rest_until
+        return until is None or packet.pts is None or packet.pts >= until
+
+    def _wake(self) -> None:
+        self._resting, self._woken_s = False, self._now()
 
     def _too_much(self) -> bool:
         lag_s = self._now() - self._line[0][0] if self._line else 0
@@ -107,3 +129,4 @@ class Backlog:
             self._bytes -= packet.size
         self._tally.packets_dropped["overload"] += drop
         self._starved = not self._line
+        self._resting |= not self._line

@@ -111,6 +111,9 @@ class Feed:
                 return stamp.timestamp()
         return None
 
+    def rest_until(self, pts: int) -> None:
+        """Packets before this timestamp may come late; a file's are read when they are wanted."""
+
     def packets(self) -> Iterator["Packet[VideoStream]"]:
         """Packets in decoding order; an empty one holds no picture.
 

@@ -146,6 +146,10 @@ class WatchedFeed:
         assert self._feed is not None
         return self._feed.stream
 
+    def rest_until(self, pts: int) -> None:
+        """Packets before this timestamp, in ticks, may come late, by ``POLL_S`` at most."""
+        self._backlog.rest_until = pts
+
     def packets(self) -> Iterator["Packet[VideoStream]"]:
         """Packets in decoding order, until the source is stopped or ends.
 

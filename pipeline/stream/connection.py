@@ -57,6 +57,8 @@ def windows(
                 if isinstance(item, SessionEnd) and item.reason is EndReason.END and stop.is_set():
                     item = replace(item, reason=EndReason.STOPPED)
                 yield from _windowed(windower, item)
+                if latest is not None:
+                    decoder.rest_until(windower.due)
                 if stop.is_set():
                     break
         except SourceError:

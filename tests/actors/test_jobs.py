@@ -34,6 +34,33 @@ def jobs(clock: Clock) -> Jobs:
     return jobs
 
 
+def say(jobs: Jobs, camera: str, stream_id: str, state: str) -> None:
+    jobs.note(camera, StreamState(stream_id=stream_id, state=state))
+
+
+def test_nothing_is_about_to_change_once_every_camera_does_what_it_should(jobs: Jobs) -> None:
+    jobs.waiting.pop()  # the file
+    assert not jobs.calm, "one waits"
+    jobs.hand_out("camera-0", 1)
+    assert not jobs.calm, "one starts"
+    say(jobs, "camera-0", "gate", "streaming")
+    assert jobs.calm
+    job = jobs.running["camera-0"]["gate"]
+    job.paused = True
+    assert not jobs.calm, "one is to be paused"
+    say(jobs, "camera-0", "gate", "paused")
+    assert jobs.calm
+    job.detached = True
+    assert not jobs.calm, "one is to go"
+
+
+def test_a_file_may_end_at_any_time(jobs: Jobs) -> None:
+    jobs.waiting.popleft()  # the camera
+    jobs.hand_out("camera-0", 1)
+    say(jobs, "camera-0", "room", "streaming")
+    assert not jobs.calm
+
+
 def die(jobs: Jobs, camera: str) -> list[str]:
     """The camera actor dies; which of its streams go again."""
     return [job.stream_id for job in jobs.lost(camera) if jobs.again(job, "it died")]

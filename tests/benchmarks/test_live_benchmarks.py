@@ -71,7 +71,7 @@ def test_few_cameras_lose_nothing_and_are_sampled_at_their_rate(
     stretch, broken = many_cameras.observed(recognizer, host, cameras=2, length_s=4, warm_s=1)
     assert broken == []
     assert not stretch.dropped()
-    for rate in many_cameras.rates(stretch).values():
+    for rate in stretch.rates(lambda t: t.points).values():
         assert rate == pytest.approx(many_cameras.SAMPLE_FPS, rel=0.25)
     assert {"supervisor", "publisher", "recognizer-0"} <= many_cameras.memory(
         stretch.last.seen

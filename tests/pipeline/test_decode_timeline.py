@@ -24,6 +24,20 @@ def test_a_first_picture_without_time_takes_the_next_ones_minus_its_duration() -
     assert times([None, 7200, 10800]) == [40_000_000, 80_000_000, 120_000_000]
 
 
+@given(st.sampled_from([TB90, Fraction(1, 1000), Fraction(1001, 30_000)]), st.integers(0, 10**7))
+def test_a_time_leads_back_to_its_timestamp(time_base: Fraction, pts: int) -> None:
+    line: Timeline[int] = Timeline(time_base, nominal_fps=Fraction(25))
+    ((_, time_ns),) = line.push(0, pts=pts, duration=None)
+    assert pts - 1 <= line.raw_pts(time_ns) <= pts
+
+
+def test_a_timestamp_after_a_wrap_is_the_one_that_the_packets_have() -> None:
+    line: Timeline[int] = Timeline(TB90, nominal_fps=Fraction(25))
+    stamped = [line.push(n, pts=pts, duration=None) for n, pts in enumerate([(1 << 33) - 1, 3599])]
+    (_, time_ns) = [one for some in stamped for one in some][-1]
+    assert line.raw_pts(time_ns) in (3598, 3599)
+
+
 def test_pictures_without_any_time_are_counted_at_the_nominal_rate() -> None:
     assert times([None, None, None]) == [0, 40_000_000, 80_000_000]
 

@@ -1,5 +1,7 @@
 """The queue between network and decoder: bounded, never old, whole groups or nothing."""
 
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from itertools import pairwise
 
 import pytest
@@ -15,6 +17,7 @@ class Packet:
 
     def __init__(self, number: int, *, key: bool, size: int = 1000) -> None:
         self.number, self.is_keyframe, self.size = number, key, size
+        self.pts: int | None = number
 
 
 def packets(pattern: str, size: int = 1000) -> list[Packet]:
@@ -104,16 +107,72 @@ def test_an_end_is_told(clock: list[float]) -> None:
         line.take(0)
 
 
+LONG_S = 30.0  # nobody waits for so long, if all is well
+
+
+def test_packets_that_nobody_waits_for_are_taken_with_the_one_that_is(clock: list[float]) -> None:
+    line = backlog(clock, Tally())
+    line.rest_until = 3
+    with ThreadPoolExecutor(1) as decoder:
+        first = decoder.submit(line.take, LONG_S)
+        for packet in packets("Kppp")[:3]:
+            line.push(packet)
+            clock[0] += 0.04
+        with pytest.raises(NotYet):
+            first.result(0.1)
+        line.push(packets("Kppp")[3])
+        assert first.result(LONG_S).number == 0
+    woken_s = clock[0]
+    clock[0] += 0.01
+    assert line.taken_s == woken_s, "resting is no delay of decoding"
+    assert taken(line) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("pts", [None, 3, 90_000])
+def test_a_packet_that_is_wanted_or_has_no_time_does_not_rest(
+    clock: list[float], pts: int | None
+) -> None:
+    line = backlog(clock, Tally())
+    line.rest_until = 3
+    packet = packets("K")[0]
+    packet.pts = pts
+    line.push(packet)
+    assert line.take(LONG_S) is packet
+
+
+def test_what_rests_is_taken_when_the_time_is_over_and_rests_anew(clock: list[float]) -> None:
+    line = backlog(clock, Tally())
+    line.rest_until = 90_000  # the camera's clock was set back: it will be long until then
+    push(line, clock, "Kp", every_s=0.04)
+    assert taken(line) == [0, 1]
+    line.push(packets("K")[0])
+    with ThreadPoolExecutor(1) as decoder:
+        late = decoder.submit(line.take, 0.3)
+        with pytest.raises(NotYet):
+            late.result(0.1)
+        assert late.result(LONG_S).number == 0
+
+
+def test_an_end_lets_nothing_rest(clock: list[float]) -> None:
+    line = backlog(clock, Tally())
+    line.rest_until = 90_000
+    line.fill(packets("Kp"))
+    assert [line.take(LONG_S).number, line.take(LONG_S).number] == [0, 1]
+    with pytest.raises(EOFError):
+        line.take(LONG_S)
+
+
 steps = st.tuples(st.sampled_from("Kppp"), st.floats(0, 1), st.booleans())
 
 
-@given(st.lists(steps, max_size=120))
+@given(st.lists(steps, max_size=120), st.none() | st.integers(0, 120))
 @settings(deadline=None)
 def test_nothing_is_lost_without_being_counted_and_groups_stay_whole(
-    line_of_steps: list[tuple[str, float, bool]],
+    line_of_steps: list[tuple[str, float, bool]], rest_until: int | None
 ) -> None:
     clock, tally = [0.0], Tally()
     line = backlog(clock, tally)
+    line.rest_until = rest_until
     out: list[int] = []
     pushed_s = []
     kinds = "K" + "".join(kind for kind, _, _ in line_of_steps)[1:]

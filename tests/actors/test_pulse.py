@@ -1,0 +1,58 @@
+"""A question that is asked again and again, of an actor that isn't one."""
+
+from collections.abc import Iterator
+
+import pytest
+import ray
+
+from actors.cluster import cluster
+from actors.pulse import PartLost, Pulse
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    with cluster():
+        yield
+
+
+class Asked:
+    def __init__(self) -> None:
+        self.times = 0
+        self.now_s = 100.0
+
+    def question(self) -> "ray.ObjectRef[int]":
+        self.times += 1
+        return ray.put(self.times)
+
+    def pulse(self) -> Pulse[int]:
+        return Pulse(self.question, start_s=60, answer_s=10, now=lambda: self.now_s)
+
+
+def test_a_question_is_asked_again_once_it_is_answered_and_the_pause_is_over() -> None:
+    asked = Asked()
+    pulse = asked.pulse()
+    pulse.ask(every_s=1.0)
+    pulse.ask()
+    assert asked.times == 1, "it has not been answered"
+    assert pulse.look() == 1
+    asked.now_s += 0.5
+    pulse.ask(every_s=1.0)
+    assert asked.times == 1
+    assert pulse.look() is None
+    asked.now_s += 0.5
+    pulse.ask(every_s=1.0)
+    assert pulse.look() == 2
+    pulse.ask()
+    assert pulse.look() == 3
+
+
+def test_a_pause_between_questions_is_no_silence_but_a_long_one_is() -> None:
+    asked = Asked()
+    pulse = asked.pulse()
+    pulse.ask()
+    pulse.look()
+    asked.now_s += 9
+    assert pulse.look() is None
+    asked.now_s += 2
+    with pytest.raises(PartLost, match="11 s"):
+        pulse.look()
