@@ -4,14 +4,14 @@ It holds the windows until they are answered, so a recognizer may die and be res
 the answers go to the publisher in order, one call ahead at most.
 
     decode -> Lane --.
-    decode -> Lane ---> Batcher -> calls of the recognizer, each with all that is due
+    decode -> Lane ---> Calls of the recognizer, each with all that is due
     decode -> Lane --'
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
@@ -19,13 +19,13 @@ from threading import Event, Lock, Thread
 import ray
 from ray.actor import ActorHandle
 
+from actors.calls import Calls
 from actors.publisher import Publisher
 from actors.recognizer import Recognizer
 from actors.reporter import Reporter
 from actors.snapshot import Held, StreamState
 from actors.tether import end_with_parent
 from pipeline.answers import answers
-from pipeline.batcher import Batcher
 from pipeline.config import DecodeConfig
 from pipeline.errors import ActionstreamError, SourceError
 from pipeline.records import Scores, SessionEnd, SourceKind, Window
@@ -36,26 +36,7 @@ from pipeline.stream import CameraState
 PER_CALL: dict[SourceKind, int] = {"live": 1, "file": 8}
 """Answers per call of the publisher: a camera's are urgent; a call takes about 1 ms of CPU."""
 
-CALLS = 2
-"""Under way to a recognizer at any time: one being computed, one that waits there. What is due
-meanwhile goes together in the next, so calls grow with the load."""
-
-COMPANY_S = 0.002
-"""How long a call waits for other windows while another is under way. Streams that were answered by
-one call are due again one after the other: without it 2.6 windows share a call, with it 6, for 0.75
-of the CPU a window."""
-
 LAST_WORD_S = 10.0  # a publisher that died is back by then; one that hangs may hang for ever
-
-
-def calls_to(recognizer: ActorHandle[Recognizer], batch_size: int) -> Batcher:
-    """Turns single windows into calls of a recognizer that carry up to ``batch_size`` of them."""
-
-    def scores(windows: Sequence[Window]) -> list[Scores]:
-        answers: list[Scores] = ray.get(recognizer.scores.remote(windows))
-        return answers
-
-    return Batcher(scores, batch_size=batch_size, timeout_s=COMPANY_S, workers=CALLS, eager=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,7 +72,7 @@ class Camera:
         self._batch_size = batch_size
         self._publisher = publisher
         self._reporter = Reporter(publisher)
-        self._calls: dict[str, tuple[ActorHandle[Recognizer], Batcher]] = {}
+        self._calls: dict[str, tuple[ActorHandle[Recognizer], Calls]] = {}
         self._connecting = Lock()
         self._works: dict[str, _Work] = {}
 
@@ -178,7 +159,7 @@ class Camera:
         self._reporter.report(state.stream_id, now.value, detail).wait(LAST_WORD_S)
         state.state, state.detail = now.value, detail
 
-    def _calls_to(self, recognizer: str) -> Batcher:
+    def _calls_to(self, recognizer: str) -> Calls:
         """One for all streams that are pinned to it, until another takes its name."""
         with self._connecting:
             actor = ray.get_actor(recognizer)
@@ -186,7 +167,7 @@ class Camera:
             if calls is None or known != actor:
                 if calls is not None:
                     calls.close()
-                calls = calls_to(actor, self._batch_size)
+                calls = Calls(actor, self._batch_size)
                 self._calls[recognizer] = actor, calls
             return calls
 

@@ -17,7 +17,8 @@ from pydantic_core import to_jsonable_python
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
-from actors.camera import CALLS, Camera
+from actors.calls import CALLS
+from actors.camera import Camera
 from actors.cluster import NAMESPACE
 from actors.publisher import Publisher
 from actors.recognizer import Recognizer

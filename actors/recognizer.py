@@ -1,8 +1,9 @@
 """The recognizer actor: one copy of the network, batched over the streams pinned to it.
 
-It keeps nothing between windows, so Ray may restart it at will and send unanswered windows again.
-Calls wait in threads, one for each unanswered call: an event loop takes 1.2 times as long. A call
-takes about 1 ms of CPU whatever it carries, so it carries several windows where several wait.
+It keeps nothing between windows, so Ray may restart it at will, and whoever has unanswered windows
+sends them again. Calls come through its door, or through Ray from other machines; each waits in a
+thread of its own (an event loop takes 1.2 times as long), and carries several windows where several
+are due, since its cost is much the same.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 
+from actors.direct import Address, Door
 from actors.snapshot import RecognizerLoad
 from actors.tether import end_with_parent
 from pipeline.config import ModelConfig, RecognizerConfig
@@ -30,6 +32,7 @@ class Recognizer:
         self.made_of = made_of
         self._recognizer = load_from(model)
         self._batcher = batcher_for(self._recognizer, config)
+        self._door = Door({"scores": self.scores}) if Door.possible else None
 
     def scores(self, windows: Sequence[Window]) -> list[Scores]:
         """The network's answers in order, computed together with whatever else is waiting.
@@ -37,7 +40,12 @@ class Recognizer:
         Raises:
             Exception: what the network raised for any of them.
         """
-        return [answer.result() for answer in self._batcher.submit_all(windows)]
+        answers = self._batcher.submit_all(windows)
+        return [answer.result() for answer in reversed(answers)][::-1]  # the last comes last
+
+    def door(self) -> Address | None:
+        """Where it can be called without Ray, if it can."""
+        return None if self._door is None else self._door.address
 
     def mean_batch(self) -> float:
         """Windows per batch so far."""

@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 import ray
 import torch
 
-from actors.camera import CALLS, calls_to
+from actors.calls import CALLS, Calls
 from actors.cluster import cluster
 from actors.recognizer import Recognizer as RecognizerActor
 from benchmarks.measure import cpu_seconds, h264, middle_rate, verdict, windows_of
@@ -126,7 +126,7 @@ def measure(path: str, *, per_stream: int, rounds: int) -> bool:
         .remote(ModelConfig(path=path, device="cpu"), RecognizerConfig(batch_size=BATCH))
     )
     ray.get(actor.ready.remote())
-    calls = [calls_to(actor, BATCH) for _ in range(cameras)]
+    calls = [Calls(actor, BATCH) for _ in range(cameras)]
     through_lanes(calls, windows)  # warm
     turns: list[tuple[Turn, Turn]] = []
     for _ in range(rounds):

@@ -102,8 +102,10 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
+            idle = not self._queue
             self._queue += tickets
-            self._changed.notify_all()
+            if idle or len(self._queue) >= self._batch_size:  # else somebody waits for company
+                self._changed.notify()
         return tickets
 
     def close(self) -> None:
@@ -125,7 +127,6 @@ class Batcher:
             self._answer([ticket for ticket in taken if ticket.set_running_or_notify_cancel()])
             with self._changed:
                 self._busy -= 1
-                self._changed.notify_all()
 
     def _answer(self, batch: Sequence[Ticket]) -> None:
         if not batch:
@@ -168,6 +169,8 @@ class Batcher:
             self._queue.remove(ticket)
             ticket.taken = True
         self._busy += 1
+        if self._queue:
+            self._changed.notify()
         self.sizes[len(batch)] += 1
         self.batches += 1
         self.windows += len(batch)

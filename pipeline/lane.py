@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
-from threading import Condition
+from threading import Condition, RLock
 
 from pipeline.batcher import Ticket
 from pipeline.records import Scores, SessionEnd, Window
@@ -49,39 +49,44 @@ class Lane:
         self._live = live
         self._tally = tally
         self._line: deque[_Entry] = deque()
-        self._changed = Condition()  # reentrant: an answer may come while we submit
+        self._lock = RLock()  # an answer may come while we submit
+        self._room = Condition(self._lock)
+        """For the decoder of a file."""
+        self._step = Condition(self._lock)
+        """For the reader: to wake a thread takes longer than all the rest that is done here."""
         self._closed = False
         self._abandoned = False
         self._error: BaseException | None = None
 
     def push(self, item: Window | SessionEnd) -> bool:
         """Add what comes next; for a file this waits until there is room. False: nobody reads."""
-        with self._changed:
+        with self._lock:
             if isinstance(item, SessionEnd):
                 self._push_end(item)
             elif self._live:
                 self._push_live(item)
             else:
-                self._changed.wait_for(lambda: self._abandoned or self._waiting() < UNANSWERED)
+                self._room.wait_for(lambda: self._abandoned or self._waiting() < UNANSWERED)
                 self._append(item)
             self._send_due()
             if self._live:
                 self._overtake()
-            self._changed.notify_all()
+            self._wake_reader()
             return not self._abandoned
 
     def close(self, error: BaseException | None = None) -> None:
         """Nothing more will come; ``error`` reaches the reader after all that came before it."""
-        with self._changed:
+        with self._lock:
             self._closed, self._error = True, error
-            self._changed.notify_all()
+            self._wake_reader()
 
     def abandon(self) -> None:
         """The reader is gone: nothing waits any longer, what is left is counted as dropped."""
-        with self._changed:
+        with self._lock:
             self._abandoned = True
             self._drop_rest()
-            self._changed.notify_all()
+            self._room.notify()
+            self._wake_reader()
 
     def __iter__(self) -> Iterator[Scores | SessionEnd]:
         """Answers in order, until the lane is closed.
@@ -90,15 +95,15 @@ class Lane:
             BaseException: what ``close`` was given, or what the network raised for a window.
         """
         while True:
-            with self._changed:
-                self._changed.wait_for(self._can_step)
+            with self._lock:
+                self._step.wait_for(self._can_step)
                 if not self._line:
                     if self._error is not None:
                         raise self._error
                     return
                 entry = self._line.popleft()
                 self._send_due()
-                self._changed.notify_all()
+                self._room.notify()
             yield entry.item if isinstance(entry.item, SessionEnd) else self._scores(entry)
 
     def _scores(self, entry: _Entry) -> Scores:
@@ -189,8 +194,12 @@ class Lane:
             return refused
 
     def _answered(self, _: Future[Scores]) -> None:
-        with self._changed:
-            self._changed.notify_all()
+        with self._lock:
+            self._wake_reader()
+
+    def _wake_reader(self) -> None:
+        if self._can_step():
+            self._step.notify()
 
     def _drop_rest(self) -> None:
         self._tally.windows_dropped["stopped"] += self._waiting()

@@ -15,8 +15,9 @@ from threading import Event, Thread
 import pytest
 import ray
 
-from actors.camera import CALLS, calls_to
+from actors.calls import CALLS, Calls
 from actors.cluster import NAMESPACE, cluster, run_name
+from actors.direct import Address, Line
 from actors.recognizer import Recognizer
 from actors.reporter import Reporter
 from actors.supervisor import Supervisor
@@ -191,15 +192,40 @@ def test_windows_that_are_due_together_share_a_call(ray_here: None) -> None:
     made = [item for item in items if isinstance(item, Window)][:16]
     actor = ray.remote(Recognizer).options(max_concurrency=CALLS + 1, num_cpus=0)
     recognizer = actor.remote(ModelConfig(device="cpu"), RecognizerConfig(batch_size=4))
-    with calls_to(recognizer, batch_size=8) as calls:
+    with Calls(recognizer, batch_size=8) as calls:
         answers = [calls.submit(window) for window in made]
         for window, answer, expected in zip(made, answers, network.scores(made), strict=True):
             assert answer.result(120).span == window.span
             assert answer.result().scores_K == pytest.approx(expected.scores_K, abs=1e-4)
         assert calls.batches < 16, "the first windows go at once, the rest together"
+        assert calls.direct == CALLS
         ray.kill(recognizer)
         error = calls.submit(made[0]).exception(120)
         assert isinstance(error, ray.exceptions.RayActorError)
+
+
+@pytest.mark.parametrize("there", ["on another machine", "no longer at its door"])
+def test_a_recognizer_that_cannot_be_reached_directly_is_called_through_ray(
+    ray_here: None, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    def refuse(_: object, address: Address) -> None:
+        raise ConnectionRefusedError(address.name)
+
+    if there == "on another machine":
+        monkeypatch.setattr(Address, "here", False)
+    else:
+        monkeypatch.setattr(Line, "__init__", refuse)
+    network = load("default", device="cpu")
+    (room,) = files("room.webm")
+    items = windows(room, settle(CONFIG, network.spec), tally=Tally(), stop=Event())
+    window = next(item for item in items if isinstance(item, Window))
+    actor = ray.remote(Recognizer).options(max_concurrency=CALLS + 1, num_cpus=0)
+    recognizer = actor.remote(ModelConfig(device="cpu"), RecognizerConfig())
+    with Calls(recognizer, batch_size=8) as calls:
+        found = calls.submit(window).result(120)
+        assert calls.direct == 0
+    assert found.scores_K == pytest.approx(network.scores([window])[0].scores_K, abs=1e-4)
+    ray.kill(recognizer)
 
 
 class SlowToHear:

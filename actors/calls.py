@@ -1,0 +1,72 @@
+"""A camera actor's calls of one recognizer, each with all the windows that are due.
+
+They go past Ray where both are on one machine. One that fails there is made again through Ray,
+which waits until the recognizer is back; so no window is lost that Ray itself would not lose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from threading import get_ident
+
+import ray
+from ray.actor import ActorHandle
+
+from actors.direct import Line
+from actors.recognizer import Recognizer
+from pipeline.batcher import Batcher
+from pipeline.records import Scores, Window
+
+CALLS = 2
+"""Under way to a recognizer at any time: one being computed, one that waits there. What is due
+meanwhile goes together in the next, so calls grow with the load."""
+
+COMPANY_S = 0.002
+"""How long a call waits for other windows while another is under way. Streams that were answered by
+one call are due again one after the other: without it 2.6 windows share a call, with it 6, for 0.75
+of the CPU a window."""
+
+
+class Calls(Batcher):
+    """Turns single windows into calls that carry up to ``batch_size`` of them."""
+
+    def __init__(self, recognizer: ActorHandle[Recognizer], batch_size: int) -> None:
+        self._recognizer = recognizer
+        self._lines: dict[int, Line] = {}
+        """By thread: each has one call under way."""
+        super().__init__(
+            self._scores, batch_size=batch_size, timeout_s=COMPANY_S, workers=CALLS, eager=True
+        )
+
+    @property
+    def direct(self) -> int:
+        """Lines to the recognizer that don't go through Ray."""
+        return len(self._lines)
+
+    def close(self) -> None:
+        """Wait for what is under way, and hang up."""
+        super().close()
+        for line in self._lines.values():
+            line.close()
+
+    def _scores(self, windows: Sequence[Window]) -> list[Scores]:
+        answers: list[Scores]
+        with suppress(OSError, EOFError):  # the recognizer died, or can't be reached directly
+            if line := self._line():
+                answers = line.call("scores", windows)
+                return answers
+        if line := self._lines.pop(get_ident(), None):
+            line.close()
+        answers = ray.get(self._recognizer.scores.remote(windows))
+        return answers
+
+    def _line(self) -> Line | None:
+        """One for each thread; None: the recognizer is on another machine."""
+        line = self._lines.get(get_ident())
+        if line is None:
+            address = ray.get(self._recognizer.door.remote())
+            if address is None or not address.here:
+                return None
+            line = self._lines[get_ident()] = Line(address)
+        return line
