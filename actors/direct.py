@@ -1,7 +1,7 @@
 """Calls between two actors of one machine that don't go through Ray.
 
 A call of Ray's takes 1.6 ms of CPU at each of its ends, as much as half a window of a small
-network; one that goes through here takes a fifth of it. Ray still starts the actors, finds them and
+network; one that goes through here takes a third of it. Ray still starts the actors, finds them and
 starts them again: whoever calls asks an actor, through Ray, where its door is. An actor that dies
 closes its lines, so nobody waits for it.
 
