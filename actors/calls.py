@@ -35,6 +35,7 @@ class Calls(Batcher):
         self._recognizer = recognizer
         self._lines: dict[int, Line] = {}
         """By thread: each has one call under way."""
+        self._elsewhere = False
         super().__init__(
             self._scores, batch_size=batch_size, timeout_s=COMPANY_S, workers=CALLS, eager=True
         )
@@ -64,9 +65,9 @@ class Calls(Batcher):
     def _line(self) -> Line | None:
         """One for each thread; None: the recognizer is on another machine."""
         line = self._lines.get(get_ident())
-        if line is None:
+        if line is None and not self._elsewhere:
             address = ray.get(self._recognizer.door.remote())
-            if address is None or not address.here:
-                return None
-            line = self._lines[get_ident()] = Line(address)
+            self._elsewhere = address is None or not address.here
+            if not self._elsewhere:
+                line = self._lines[get_ident()] = Line(address)
         return line

@@ -22,8 +22,9 @@ import secrets
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
@@ -34,6 +35,7 @@ import ray
 
 HEAD = struct.Struct("=QI")  # bytes of the shelf, arrays on it; then the length of each
 PEER = struct.Struct("=iII")  # unix(7), struct ucred: process, user, group
+REST_S = 0.05  # after somebody could not be let in
 ALIGNMENT = 64  # of an array on the shelf: a cache line
 
 
@@ -75,17 +77,16 @@ class Line:
         text = pickle.dumps((method, arguments), protocol=5, buffer_callback=buffers.append)
         arrays = [buffer.raw() for buffer in buffers]
         lengths = [len(array) for array in arrays]
-        new = self._make_room(sum(map(_room, lengths)))
-        size = 0
-        if self._shelf is not None:
-            size = len(self._shelf)
-            for place, array in zip(_places(lengths), arrays, strict=True):
-                self._shelf[place] = array
-        head = HEAD.pack(size, len(arrays)) + struct.pack(f"={len(arrays)}Q", *lengths)
-        self._connection.send_bytes(head + text)
-        if new is not None:
-            send_handle(self._connection, new, 0)
-            os.close(new)
+        with self._shelf_for(sum(map(_room, lengths))) as new:
+            size = 0
+            if self._shelf is not None:
+                size = len(self._shelf)
+                for place, array in zip(_places(lengths), arrays, strict=True):
+                    self._shelf[place] = array
+            head = HEAD.pack(size, len(arrays)) + struct.pack(f"={len(arrays)}Q", *lengths)
+            self._connection.send_bytes(head + text)
+            if new is not None:
+                send_handle(self._connection, new, 0)
         raised, value = self._connection.recv()
         if raised:
             raise value
@@ -101,15 +102,20 @@ class Line:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _make_room(self, size: int) -> int | None:
-        """A larger shelf, if need be: its descriptor."""
+    @contextmanager
+    def _shelf_for(self, size: int) -> Iterator[int | None]:
+        """Room for so much; if that takes a new shelf, its descriptor, open within the context."""
         if size <= (0 if self._shelf is None else len(self._shelf)):
-            return None
+            yield None
+            return
         size = 1 << max(16, (size - 1).bit_length())
         new = os.memfd_create("actionstream")
-        os.ftruncate(new, size)
-        self._shelf = mmap.mmap(new, size)
-        return new
+        try:
+            os.ftruncate(new, size)
+            self._shelf = mmap.mmap(new, size)
+            yield new
+        finally:
+            os.close(new)
 
 
 class Door:
@@ -128,10 +134,12 @@ class Door:
 
     def _welcome(self) -> None:
         while True:
-            end, _ = self._end.accept()
-            with suppress(OSError):
-                line = _connection(end)
-                Thread(target=self._serve, args=(line,), name="line", daemon=True).start()
+            try:
+                line = _connection(self._end.accept()[0])
+            except OSError:  # another user's process; or no descriptor is free
+                time.sleep(REST_S)
+                continue
+            Thread(target=self._serve, args=(line,), name="line", daemon=True).start()
 
     def _serve(self, line: Connection) -> None:
         shelf: mmap.mmap | None = None

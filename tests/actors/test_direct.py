@@ -2,8 +2,10 @@
 
 import os
 import pickle
+import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from threading import Thread
 
@@ -102,6 +104,23 @@ def test_nobody_waits_for_a_process_that_died() -> None:
     with pytest.raises(OSError, match="refused"):
         Line(address)
     child.communicate()
+
+
+def test_a_door_that_has_no_descriptor_left_opens_again(address: Address) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lines = [Line(address)]
+    assert lines[0].call("doubled", []) == []
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, hard))  # for our end, not for the door's
+    try:
+        lines.append(Line(address))
+        time.sleep(0.3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert lines[1].call("doubled", [np.ones(3, np.uint8)]) == [6]
+    for line in lines:
+        line.close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
