@@ -1,6 +1,7 @@
 """How long the windows of a stream took, stage by stage; counters that travel with its tally.
 
-    decode       a camera's packet came      -> its picture is decoded (and made small, if sampled)
+    decode       a camera's packet came      -> its picture is decoded (and made small, if sampled);
+                 one that nobody waited for counts from when it was wanted
     window       last picture left decoder   -> its window is handed on
     queue        handed on                   -> scores are read by their stream, less the inference
     inference    the network's work on the batch that held it

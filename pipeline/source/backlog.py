@@ -83,7 +83,7 @@ class Backlog:
     def close(self) -> None:
         """Nobody takes any more."""
         with self._changed:
-            self._closed = True
+            self._closed = self._resting = True
             self._line.clear()
 
     def take(self, timeout_s: float) -> "Packet[VideoStream] | None":
