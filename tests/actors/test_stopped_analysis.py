@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import pytest
+from av.video.frame import PictureType
 
 from pipeline import wire
 from pipeline.records import ActionEvent, EventType, Flag
@@ -21,23 +22,27 @@ WaitUntil = Callable[..., None]
 pytestmark = pytest.mark.timeout(900)
 
 EASILY = """
-events: {enter: 0.2, exit: 0.05, smoothing_windows: 1, min_duration_s: 0, update_interval_s: 1}
+events: {enter: 0.02, exit: 0.001, smoothing_windows: 1, min_duration_s: 0, update_interval_s: 1}
 """
 """So much is an event that some are open at any moment, and long enough for updates."""
+
+ROUNDS = 4
+"""So often the room is shown: a blow must fall before the end on a fast machine too."""
 
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The room, with B-frames: what a decoder gives away early lacks pictures in between."""
     path = tmp_path_factory.mktemp("video") / "room.mp4"
-    with av.open(str(clip("room.webm"))) as container, av.open(str(path), "w") as out:
+    with av.open(str(clip("room.webm"))) as container:
+        small = [f.reformat(320, 180, "yuv420p") for f in container.decode(video=0)]
+    with av.open(str(path), "w") as out:
         options = {"preset": "ultrafast", "bf": "3", "b-adapt": "0", "g": "50"}
         stream = out.add_stream("libx264", rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
-        for number, frame in enumerate(container.decode(video=0)):
-            small = frame.reformat(width=320, height=180, format="yuv420p")
-            small.pts, small.time_base = number, Fraction(1, 25)
-            out.mux(stream.encode(small))
+        for number, frame in enumerate(small * ROUNDS):
+            frame.pts, frame.time_base, frame.pict_type = number, Fraction(1, 25), PictureType.NONE
+            out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     return path
 
@@ -47,7 +52,7 @@ def undisturbed(video: Path, tmp_path_factory: pytest.TempPathFactory) -> list[t
     with RedisServer() as server:
         finish(analyze(video, server, tmp_path_factory.mktemp("state")))
         told = true(stored(server))
-    assert len(told) > 12
+    assert len(told) > 60 * ROUNDS
     return told
 
 
@@ -95,10 +100,10 @@ def lives(events: list[ActionEvent]) -> dict[str, list[ActionEvent]]:
 @pytest.mark.parametrize(
     ("blow", "after", "more"),
     [
-        (signal.SIGKILL, [1, 4, 9], []),
-        (signal.SIGINT, [1, 4, 9], []),
-        (signal.SIGKILL, [4], ["--ray"]),
-        (signal.SIGINT, [4], ["--ray"]),
+        (signal.SIGKILL, [1, 30, 120], []),
+        (signal.SIGINT, [1, 30, 120], []),
+        (signal.SIGKILL, [30], ["--ray"]),
+        (signal.SIGINT, [30], ["--ray"]),
     ],
     ids=["killed", "stopped", "killed on Ray", "stopped on Ray"],
 )
@@ -122,7 +127,8 @@ def test_a_rerun_makes_the_stream_whole(
                     120,
                 )
                 child.send_signal(blow)
-                child.communicate(timeout=300)
+                _, said = child.communicate(timeout=300)
+                assert child.returncode != 0, f"it was done before the blow: {said}"
             finally:
                 child.kill()
         finish(analyze(video, server, tmp_path / "state", *more))
@@ -130,8 +136,7 @@ def test_a_rerun_makes_the_stream_whole(
         assert "are not stored again" in finish(analyze(video, server, tmp_path / "elsewhere"))
         assert stored(server) == once
     interrupted = any(Flag.INTERRUPTED in event.flags for event in once)
-    if not more:  # on Ray, the answers to eight windows come at once, and may be the last
-        assert interrupted == (blow is signal.SIGINT)
+    assert interrupted == (blow is signal.SIGINT)
     assert sorted(true(once), key=repr) == sorted(undisturbed, key=repr)
     for life in lives(once).values():
         assert [event.seq for event in life] == list(range(len(life)))
