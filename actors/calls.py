@@ -13,7 +13,7 @@ from threading import get_ident
 import ray
 from ray.actor import ActorHandle
 
-from actors.direct import Line
+from actors.direct import HungUp, Line
 from actors.recognizer import Recognizer
 from pipeline.batcher import Batcher
 from pipeline.records import Scores, Window
@@ -53,9 +53,9 @@ class Calls(Batcher):
 
     def _scores(self, windows: Sequence[Window]) -> list[Scores]:
         answers: list[Scores]
-        with suppress(OSError, EOFError):  # the recognizer died, or can't be reached directly
+        with suppress(HungUp):
             if line := self._line():
-                answers = line.call("scores", windows)
+                answers = line.lend("scores", windows)
                 return answers
         if line := self._lines.pop(get_ident(), None):
             line.close()

@@ -1,11 +1,11 @@
 """The camera actor: source + decode + window of some streams, each in a thread of its own.
 
 It holds the windows until they are answered, so a recognizer may die and be restarted between;
-the answers go to the publisher in order, one call ahead at most.
+the answers go to the publisher in order.
 
-    decode -> Lane --.
-    decode -> Lane ---> Calls of the recognizer, each with all that is due
-    decode -> Lane --'
+    decode -> Lane --.                                                       .-- Carrier ->
+    decode -> Lane ---> Calls of the recognizer, each with all that is due ---- Carrier -> publisher
+    decode -> Lane --'                                                       '-- Carrier ->
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.calls import Calls
-from actors.publisher import Publisher
+from actors.carrier import Carrier
 from actors.recognizer import Recognizer
 from actors.reporter import Reporter
 from actors.snapshot import Held, StreamState
@@ -28,13 +28,10 @@ from actors.tether import end_with_parent
 from pipeline.answers import answers
 from pipeline.config import DecodeConfig
 from pipeline.errors import ActionstreamError, SourceError
-from pipeline.records import Scores, SessionEnd, SourceKind, Window
+from pipeline.records import Scores, Window
 from pipeline.settings import Settings
 from pipeline.source import Source
 from pipeline.stream import CameraState
-
-PER_CALL: dict[SourceKind, int] = {"live": 1, "file": 8}
-"""Answers per call of the publisher: a camera's are urgent; a call takes about 1 ms of CPU."""
 
 LAST_WORD_S = 10.0  # a publisher that died is back by then; one that hangs may hang for ever
 
@@ -174,63 +171,31 @@ class Camera:
     def _pump(self, work: _Work, submit: Callable[[Window], Future[Scores]]) -> None:
         """Carry answers to the publisher."""
         source, state = work.source, work.state
-        carrier = _Carrier(self._publisher, self._settings.seen_by(source.knobs).digest(), state)
+        carrier = Carrier(
+            self._publisher,
+            state.stream_id,
+            source.kind,
+            settings_digest=self._settings.seen_by(source.knobs).digest(),
+            tally=state.tally,
+        )
 
         def report(stream_id: str, now: str, detail: str) -> None:
             self._reporter.report(stream_id, now, detail)
             state.state, state.detail = now, detail
 
-        with answers(
-            source,
-            self._settings,
-            submit,
-            tally=state.tally,
-            threads=self._decode.threads,
-            stop=work.stop,
-            pause=work.pause,
-            report=report,
-        ) as stream:
+        with (
+            carrier,
+            answers(
+                source,
+                self._settings,
+                submit,
+                tally=state.tally,
+                threads=self._decode.threads,
+                stop=work.stop,
+                pause=work.pause,
+                report=report,
+            ) as stream,
+        ):
             for answer in stream:
-                carrier.take(answer, PER_CALL[source.kind])
+                carrier.take(answer)
             carrier.finish()
-
-
-class _Carrier:
-    """One stream's answers on their way to the publisher, one call ahead.
-
-    The publisher is looked up for each session. One that died under a session had its open events,
-    so the session ends with it; a camera that was idle meanwhile begins with the next one.
-    """
-
-    def __init__(self, publisher: str, settings_digest: str, state: StreamState) -> None:
-        self._name = publisher
-        self._digest = settings_digest
-        self._state = state
-        self._publisher: ActorHandle[Publisher] | None = None
-        self._ahead: ray.ObjectRef[int] | None = None
-        self._together: list[Scores | SessionEnd] = []
-
-    def take(self, answer: Scores | SessionEnd, per_call: int) -> None:
-        self._together.append(answer)
-        if len(self._together) >= per_call or isinstance(answer, SessionEnd):
-            self._send()
-        if isinstance(answer, SessionEnd):
-            self._publisher = None
-
-    def finish(self) -> None:
-        if self._together:
-            self._send()
-        self._await()
-
-    def _send(self) -> None:
-        self._await()
-        if self._publisher is None:
-            self._publisher = ray.get_actor(self._name)
-        publish = self._publisher.publish
-        self._ahead = publish.remote(self._state.stream_id, self._digest, self._together)
-        self._together = []
-
-    def _await(self) -> None:
-        if self._ahead is not None:
-            self._state.tally.events += ray.get(self._ahead)
-            self._ahead = None

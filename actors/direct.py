@@ -6,11 +6,12 @@ starts them again: whoever calls asks an actor, through Ray, where its door is. 
 closes its lines, so nobody waits for it.
 
     actor:   self._door = Door({"scores": self.scores})
-    caller:  with Line(address) as line: answer = line.call("scores", windows)
+    caller:  with Line(address) as line: answer = line.lend("scores", windows)
 
-A call travels over a Unix socket, pickled; its arrays lie on a shelf, memory that both processes
-see, until the answer comes. So a method may look at them, and keeps none. Both ends hang up on
-another user's process. The socket's name is no file, so an actor that is killed leaves none.
+A call travels over a Unix socket, pickled. Its arrays may be lent: they lie on a shelf, memory that
+both processes see, until the answer comes, so the method may look at them, and keeps none. Both
+ends hang up on another user's process. The socket's name is no file, so an actor that is killed
+leaves none.
 """
 
 from __future__ import annotations
@@ -52,45 +53,39 @@ class Address:
         return self.node == _node()
 
 
+class HungUp(ConnectionError):
+    """The actor behind a door died, or can't be reached; a call may have been heard or not."""
+
+
 class Line:
     """A connection to a door; one call at a time."""
 
     def __init__(self, address: Address) -> None:
-        """Raises OSError: nobody is there any more."""
-        end = socket.socket(socket.AF_UNIX)
-        try:
-            end.connect(address.name)
-        except OSError:
-            end.close()
-            raise
-        self._connection = _connection(end)
+        """Raises HungUp: nobody is there any more."""
+        with _own_failures():
+            end = socket.socket(socket.AF_UNIX)
+            try:
+                end.connect(address.name)
+            except OSError:
+                end.close()
+                raise
+            self._connection = _connection(end)
         self._shelf: mmap.mmap | None = None
 
     def call(self, method: str, *arguments: object) -> Any:
         """What the method returns.
 
         Raises:
-            OSError, EOFError: the actor died, before or after it did what was asked.
+            HungUp: the actor died, before or after it did what was asked.
             Exception: what the method raised.
         """
+        return self._answer(pickle.dumps((method, arguments), protocol=5), [])
+
+    def lend(self, method: str, *arguments: object) -> Any:
+        """The same, for a method that keeps none of the arrays: they are copied once."""
         buffers: list[pickle.PickleBuffer] = []
         text = pickle.dumps((method, arguments), protocol=5, buffer_callback=buffers.append)
-        arrays = [buffer.raw() for buffer in buffers]
-        lengths = [len(array) for array in arrays]
-        with self._shelf_for(sum(map(_room, lengths))) as new:
-            size = 0
-            if self._shelf is not None:
-                size = len(self._shelf)
-                for place, array in zip(_places(lengths), arrays, strict=True):
-                    self._shelf[place] = array
-            head = HEAD.pack(size, len(arrays)) + struct.pack(f"={len(arrays)}Q", *lengths)
-            self._connection.send_bytes(head + text)
-            if new is not None:
-                send_handle(self._connection, new, 0)
-        raised, value = self._connection.recv()
-        if raised:
-            raise value
-        return value
+        return self._answer(text, [buffer.raw() for buffer in buffers])
 
     def close(self) -> None:
         """Hang up."""
@@ -101,6 +96,24 @@ class Line:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _answer(self, text: bytes, arrays: Sequence[memoryview]) -> Any:
+        lengths = [len(array) for array in arrays]
+        with _own_failures(), self._shelf_for(sum(map(_room, lengths))) as new:
+            size = 0
+            if self._shelf is not None:
+                size = len(self._shelf)
+                for place, array in zip(_places(lengths), arrays, strict=True):
+                    self._shelf[place] = array
+            head = HEAD.pack(size, len(arrays)) + struct.pack(f"={len(arrays)}Q", *lengths)
+            self._connection.send_bytes(head + text)
+            if new is not None:
+                send_handle(self._connection, new, 0)
+        with _own_failures():
+            raised, value = self._connection.recv()
+        if raised:
+            raise value
+        return value
 
     @contextmanager
     def _shelf_for(self, size: int) -> Iterator[int | None]:
@@ -165,6 +178,15 @@ class Door:
             with suppress(Exception):
                 return pickle.dumps((True, error), protocol=5)
             return pickle.dumps((True, RuntimeError(f"{type(error).__name__}: {error}")))
+
+
+@contextmanager
+def _own_failures() -> Iterator[None]:
+    """Tell failures of a line from what a method raised."""
+    try:
+        yield
+    except (OSError, EOFError) as error:
+        raise HungUp(f"an actor hung up: {str(error) or 'it died'}") from error
 
 
 def _places(lengths: Sequence[int]) -> Iterator[slice]:

@@ -2,6 +2,7 @@
 
 Events are on disk when ``publish`` returns, and what is open with them: a publisher that was killed
 is followed by one that sends what waits and ends what was open. Redis may be away meanwhile.
+Streams publish through its door, or through Ray from other machines; one at a time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from threading import Lock
 
+from actors.direct import Address, Door
 from actors.tether import end_with_parent
 from pipeline.broker import open_broker
 from pipeline.config import RedisConfig
@@ -57,6 +60,17 @@ class Publisher:
             self._outbox = self._stack.enter_context(open_outbox(redis, broker, patience=patience))
             self._status = StatusPost(broker.client, redis.prefix, patience=patience)
             self._stack.callback(self._status.close)
+        self._one_at_a_time = Lock()
+        self._door = Door({"publish": self.publish}) if Door.possible else None
+
+    def door(self) -> Address | None:
+        """Where it can be called without Ray, if it can."""
+        return None if self._door is None else self._door.address
+
+    def ready(self) -> bool:
+        """True, as soon as nothing else keeps it."""
+        with self._one_at_a_time:
+            return True
 
     def publish(
         self, stream_id: str, settings_digest: str, answers: Sequence[Scores | SessionEnd]
@@ -65,14 +79,15 @@ class Publisher:
 
         ``settings_digest``: of the settings as this stream has them.
         """
-        detector = self._detectors.get(stream_id)
-        if detector is None:
-            origin = replace(self._origin, settings_digest=settings_digest)
-            detector = self._detectors[stream_id] = Detector(self._spec, origin)
-        events = [event for answer in answers for event in detector.take(answer)]
-        self._write(events)
-        self._latency.setdefault(stream_id, PublishLatency()).took(answers, time.time())
-        return len(events)
+        with self._one_at_a_time:
+            detector = self._detectors.get(stream_id)
+            if detector is None:
+                origin = replace(self._origin, settings_digest=settings_digest)
+                detector = self._detectors[stream_id] = Detector(self._spec, origin)
+            events = [event for answer in answers for event in detector.take(answer)]
+            self._write(events)
+            self._latency.setdefault(stream_id, PublishLatency()).took(answers, time.time())
+            return len(events)
 
     def report(self, stream_id: str, state: str, detail: str) -> None:
         """Write a change of a source's state."""
@@ -81,24 +96,28 @@ class Publisher:
 
     def forget(self, stream_id: str) -> None:
         """A stream is detached: end what it left open; its name may come back as another camera."""
-        self._latency.pop(stream_id, None)
-        detector = self._detectors.pop(stream_id, None)
-        if detector is not None:
-            self._write(detector.interrupt())
+        with self._one_at_a_time:
+            self._latency.pop(stream_id, None)
+            detector = self._detectors.pop(stream_id, None)
+            if detector is not None:
+                self._write(detector.interrupt())
 
     def take(self) -> list[ActionEvent]:
         """Events since the last call, if they are kept."""
-        taken, self._kept = self._kept, []
-        return taken
+        with self._one_at_a_time:
+            taken, self._kept = self._kept, []
+            return taken
 
     def end_open(self) -> None:
         """End what is open on streams that did not say that they ended."""
-        detectors = self._detectors.values()
-        self._write([event for detector in detectors for event in detector.interrupt()])
+        with self._one_at_a_time:
+            detectors = self._detectors.values()
+            self._write([event for detector in detectors for event in detector.interrupt()])
 
     def latency(self) -> dict[str, PublishLatency]:
         """How long publishing took, by stream."""
-        return self._latency
+        with self._one_at_a_time:
+            return self._latency.copy()
 
     def outbox(self) -> OutboxState | None:
         """How the way to Redis is doing; None where there is none."""

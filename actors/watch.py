@@ -89,7 +89,7 @@ class PublisherWatch:
         """A publisher of files alone may wait long for room in its outbox."""
         self.actor = actor
         self._pulse: Pulse[bool] = Pulse(
-            actor.__ray_ready__.remote,
+            actor.ready.remote,
             start_s=START_TIMEOUT_S,
             answer_s=bounds.answer_s + (0.0 if live else GIVE_UP_S),
         )
