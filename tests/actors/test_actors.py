@@ -17,7 +17,7 @@ import ray
 
 from actors.calls import CALLS, Calls
 from actors.cluster import NAMESPACE, cluster, run_name
-from actors.direct import Address, Line
+from actors.direct import Address, HungUp, Line
 from actors.recognizer import Recognizer
 from actors.reporter import Reporter
 from actors.supervisor import Supervisor
@@ -209,7 +209,7 @@ def test_a_recognizer_that_cannot_be_reached_directly_is_called_through_ray(
     ray_here: None, monkeypatch: pytest.MonkeyPatch, there: str
 ) -> None:
     def refuse(_: object, address: Address) -> None:
-        raise ConnectionRefusedError(address.name)
+        raise HungUp(address.name)
 
     if there == "on another machine":
         monkeypatch.setattr(Address, "here", False)
