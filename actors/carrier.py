@@ -51,6 +51,7 @@ class Carrier:
 
         Raises:
             RayActorError, HungUp: the publisher died.
+            ValueError: there is none just now.
             ActionstreamError: it can't go on.
         """
         self._together.append(answer)
@@ -77,9 +78,9 @@ class Carrier:
             self._publisher = ray.get_actor(self._name)
             address = ray.get(self._publisher.door.remote())
             self._line = Line(address) if address is not None and address.here else None
+        self._await()
         together, self._together = self._together, []
         if self._line is None:
-            self._await()
             publish = self._publisher.publish
             self._ahead = publish.remote(self._stream_id, self._digest, together)
             return

@@ -36,7 +36,7 @@ import ray
 
 HEAD = struct.Struct("=QI")  # bytes of the shelf, arrays on it; then the length of each
 PEER = struct.Struct("=iII")  # unix(7), struct ucred: process, user, group
-REST_S = 0.05  # after somebody could not be let in
+REST_S = 0.05  # after nobody could be let in
 ALIGNMENT = 64  # of an array on the shelf: a cache line
 
 
@@ -148,11 +148,16 @@ class Door:
     def _welcome(self) -> None:
         while True:
             try:
-                line = _connection(self._end.accept()[0])
-            except OSError:  # another user's process; or no descriptor is free
+                end, _ = self._end.accept()
+            except OSError:  # no descriptor is free
                 time.sleep(REST_S)
                 continue
-            Thread(target=self._serve, args=(line,), name="line", daemon=True).start()
+            with suppress(PermissionError):
+                line = _connection(end)
+                try:
+                    Thread(target=self._serve, args=(line,), name="line", daemon=True).start()
+                except RuntimeError:  # no thread is free: whoever called goes through Ray
+                    line.close()
 
     def _serve(self, line: Connection) -> None:
         shelf: mmap.mmap | None = None
@@ -163,8 +168,10 @@ class Door:
                 lengths = struct.unpack_from(f"={count}Q", message, HEAD.size)
                 if size != (0 if shelf is None else len(shelf)):
                     handle = recv_handle(line)
-                    shelf = mmap.mmap(handle, size, prot=mmap.PROT_READ)
-                    os.close(handle)
+                    try:
+                        shelf = mmap.mmap(handle, size, prot=mmap.PROT_READ)
+                    finally:
+                        os.close(handle)
                 arrays: Sequence[memoryview] = ()
                 if shelf is not None:
                     arrays = [memoryview(shelf)[place] for place in _places(lengths)]

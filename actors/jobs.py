@@ -44,6 +44,8 @@ class Job:
     failures: int = 0
     """Attempts in a row that were lost."""
     not_before_s: float = 0.0
+    unheard: bool = False
+    """Events of this attempt died with whoever kept them."""
 
     @property
     def stream_id(self) -> str:
@@ -71,8 +73,8 @@ class Jobs:
 
     @property
     def busy(self) -> bool:
-        """Is there a stream that has not ended?"""
-        return bool(self.waiting or any(self.running.values()))
+        """Is there a stream that has not ended, or whose last events nobody has taken?"""
+        return bool(self.waiting or any(self.running.values()) or self.untaken)
 
     @property
     def calm(self) -> bool:
@@ -114,6 +116,7 @@ class Jobs:
             if job.not_before_s <= self.now():
                 self.waiting.remove(job)
                 job.attempts += 1
+                job.unheard = False
                 running[job.stream_id] = job
                 given.append(job)
         return given
@@ -135,6 +138,9 @@ class Jobs:
 
     def ended(self, job: Job) -> None:
         """A stream came to its end."""
+        if job.unheard:
+            self._anew([job])
+            return
         state = self.states[job.stream_id]
         if job.detached:  # whoever comes and goes all day has one outcome
             self.outcomes = [o for o in self.outcomes if o.stream_id != job.stream_id]
@@ -175,14 +181,23 @@ class Jobs:
         self.waiting.append(job)
         return True
 
-    def run_untaken_again(self) -> None:
-        """Whoever had their events died with them."""
-        names = {job.stream_id for job in self.untaken}
+    def publisher_died(self) -> None:
+        """Events that nobody had taken died with it: their streams run again once they end."""
+        if not self.keeps_events:
+            return
+        for running in self.running.values():
+            for job in running.values():
+                job.unheard = job.source.kind == "file"
+        untaken, self.untaken = self.untaken, []
+        self._anew(untaken)
+
+    def _anew(self, jobs: Sequence[Job]) -> None:
+        """Run streams once more that have ended."""
+        names = {job.stream_id for job in jobs}
         self.outcomes = [o for o in self.outcomes if o.stream_id not in names]
-        for job in self.untaken:
+        for job in jobs:
             job.before = self._state(job).tally
-        self.waiting.extend(self.untaken)
-        self.untaken.clear()
+        self.waiting.extend(jobs)
 
     def stop(self) -> None:
         """Nothing runs any more: an outcome for each that did."""

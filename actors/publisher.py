@@ -51,6 +51,8 @@ class Publisher:
         self._latency: dict[str, PublishLatency] = {}
         self._keep = keep
         self._kept: list[ActionEvent] = []
+        self._taken = 0
+        """How many were kept before those."""
         self._outbox: Outbox | None = None
         self._status: StatusPost | None = None
         self._stack = ExitStack()
@@ -102,11 +104,12 @@ class Publisher:
             if detector is not None:
                 self._write(detector.interrupt())
 
-    def take(self) -> list[ActionEvent]:
-        """Events since the last call, if they are kept."""
+    def take(self, after: int) -> list[ActionEvent]:
+        """Events after the first so many, if they are kept; those before are let go."""
         with self._one_at_a_time:
-            taken, self._kept = self._kept, []
-            return taken
+            del self._kept[: max(0, after - self._taken)]
+            self._taken = max(after, self._taken)
+            return self._kept.copy()
 
     def end_open(self) -> None:
         """End what is open on streams that did not say that they ended."""

@@ -4,7 +4,7 @@ Every part is asked again and again how it does, and none is waited for. Recogni
 so Ray itself starts them again and sends their unanswered windows again. A camera actor that is
 dead or silent is started again with its streams: a camera begins a new session, a file begins
 anew, and the publisher passes over what it has seen. A dead publisher takes the open events with
-it, so every stream begins anew; events that were published already come out with the same ids.
+it, so every stream that is in a session begins anew; a file's events come out with the same ids.
 A file whose actor dies under it ``MAX_ATTEMPTS`` times is given up: it may be what kills it.
 
 Actors that a supervisor before this one left at work are adopted, if they are made of the same.
@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.2
 CALM_S = 1.0  # between two questions while nothing is about to change: each costs 4 ms of CPU
+TAKE_S = 1.0  # for the publisher's events, which wait there if it is busy
 CLOSE_S = 30.0  # the publisher waits 5 s for Redis
 DRAIN_S = 30.0  # last windows are scored, and a connection that hangs is left after 2 s
 MANY_FILES = 4  # fewer don't fill a batch, and would wait for nothing
@@ -110,6 +111,8 @@ class Supervisor:
             self._jobs.drop(source.stream_id)  # shown once it runs
             self._jobs.kinds[source.stream_id] = source.kind
         self._restarts = 0
+        self._taken = 0
+        """Events that this publisher has given us."""
 
     @property
     def restarts(self) -> int:
@@ -133,7 +136,7 @@ class Supervisor:
 
     @property
     def busy(self) -> bool:
-        """Is there a stream that has not ended?"""
+        """Is there a stream that has not ended, or whose events are kept and were not taken?"""
         return self._jobs.busy
 
     def snapshot(self) -> list[StreamSnapshot]:
@@ -263,16 +266,24 @@ class Supervisor:
                 self._cameras.watches[camera].pause(stream_id, paused)
 
     def take_events(self) -> list[ActionEvent]:
-        """Events since the last call, if they are kept."""
+        """Events since the last call, if they are kept; a publisher at work gives them later."""
         assert self._publisher is not None
+        limit_s = DRAIN_S if self._draining else TAKE_S
         try:
-            taken: list[ActionEvent] = ray.get(self._publisher.actor.take.remote())
+            events: list[ActionEvent] = ray.get(
+                self._publisher.actor.take.remote(self._taken), timeout=limit_s
+            )
         except RayActorError:
             with self._lock:
                 self._replace_publisher("died")
             return []
+        except GetTimeoutError:
+            if self._draining:
+                log.warning("the publisher is silent; its last events are missing")
+            return []
+        self._taken += len(events)
         self._jobs.untaken.clear()
-        return taken
+        return events
 
     def drain(self) -> None:
         """Stop every stream, end its open events, and give every stream its outcome."""
@@ -332,7 +343,8 @@ class Supervisor:
         self._restarts += 1
         self._parts.start_publisher(self._origin, self._redis, keep=self._keep_events)
         self._watch_publisher()
-        self._jobs.run_untaken_again()
+        self._taken = 0
+        self._jobs.publisher_died()
 
     def _gone(self, stream_id: str) -> None:
         """Say for a stream that no camera actor has that it is detached."""

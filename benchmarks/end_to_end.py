@@ -48,7 +48,6 @@ def main() -> bool:
                 settings,
                 origin_of(network, settings),
                 redis=None,
-                keep_events=True,
                 name=run_name(),
             ) as supervisor:
                 return total / seconds(lambda: supervisor.run_to_end(STEP_S))

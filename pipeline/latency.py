@@ -30,7 +30,7 @@ def _empty() -> list[int]:
 
 @dataclass(slots=True, kw_only=True)
 class Histogram:
-    """Durations, counted in buckets. Written by one thread."""
+    """Durations, counted in buckets. Written by one thread at a time."""
 
     counts: list[int] = field(default_factory=_empty)
     sum_s: float = 0.0

@@ -52,6 +52,9 @@ class Hold:
         """The last of what waits, on disk or not: all of it, where it is as many."""
         self._last_id = 0
         self._broken = False
+        """What is in the file can't be read or written until it is opened again."""
+        self._unreadable = False
+        """A row was none, so each is looked at then."""
         self._try_disk_at_s = 0.0
         self._adopt_at_s = 0.0
         self.care()
@@ -60,6 +63,11 @@ class Hold:
     def in_memory(self) -> int:
         """How many are not on disk."""
         return len(self._unsaved)
+
+    @property
+    def reopens(self) -> bool:
+        """Whether all that waits does so until the file is opened again, which ``care`` does."""
+        return self._broken and self._journal is not None
 
     def append(self, events: Sequence[ActionEvent]) -> None:
         """Add them, on disk where that is possible."""
@@ -72,6 +80,8 @@ class Hold:
         after = max(after, self.arrived_id)
         if len(self._recent) == self.waiting:
             return list(islice((row for row in self._recent if row.id > after), count))
+        if self.reopens:
+            return []  # what is on disk comes first, once it is opened again
         fresh = [row for row in self._unsaved if row.id > after]
         return (self._saved(lambda journal: journal.read(after, count)) + fresh)[:count]
 
@@ -89,6 +99,7 @@ class Hold:
             try:
                 return read(self._journal)
             except (sqlite3.Error, ValueError) as error:
+                self._unreadable = isinstance(error, ValueError)
                 self._refused(error)
         return []
 
@@ -100,7 +111,7 @@ class Hold:
         while self._recent and self._recent[0].id <= self.arrived_id:
             self._recent.popleft()
         self._unsaved = [row for row in self._unsaved if row.id > self.arrived_id]
-        if self._journal is not None:
+        if self._journal is not None and not self._broken:
             try:
                 self._journal.forget(self.arrived_id)
             except sqlite3.Error as error:  # sent again after a restart, and known as a repeat
@@ -194,7 +205,8 @@ class Hold:
         except (OSError, ValueError, sqlite3.Error, Damaged) as error:
             self._refused(error)
             return
-        self._journal, self._held, self._broken = journal, journal.path, False
+        self._journal, self._held = journal, journal.path
+        self._broken = self._unreadable = False
         fresh, self._unsaved = self._unsaved, []
         self._recent.clear()
         self._last_id, self.arrived_id, self.waiting, self.bytes = last_id, 0, count, size
@@ -206,13 +218,14 @@ class Hold:
         private_folder(self._folder)
         for n in range(SLOTS):
             with suppress(BlockingIOError):
-                return self._sound(self._folder / f"{self._name}-{n}.sqlite")
+                path = self._folder / f"{self._name}-{n}.sqlite"
+                return self._sound(path, every_row=self._unreadable)
         raise OSError(f"{SLOTS} processes use this folder already")
 
-    def _sound(self, path: Path) -> Journal:
+    def _sound(self, path: Path, *, every_row: bool) -> Journal:
         """The file, or a new one in its place where it is damaged."""
         try:
-            return Journal(path)
+            return Journal(path, every_row=every_row)
         except Damaged as error:
             aside = set_aside(path)
             rows, ends = salvage(aside)
@@ -221,10 +234,15 @@ class Hold:
                 "be read is sent: %d events",
                 *(path, error, aside.name, len(rows)),
             )
+        later: list[Row] = []
         if path == self._held:
             ends = []  # they are open in this process, which goes on
+            later, self._unsaved = self._unsaved, []
+            self._recent.clear()
+            self.waiting = self.bytes = 0
         self._add([(row.event, row.written_s) for row in rows])
         self._add([(end, self._now()) for end in ends])
+        self._add([(row.event, row.written_s) for row in later])
         return Journal(path)
 
     def _adopt(self) -> None:
@@ -234,7 +252,7 @@ class Hold:
             if path == self._held:
                 continue
             try:
-                left = self._sound(path)
+                left = self._sound(path, every_row=True)
             except (OSError, sqlite3.Error, Damaged):
                 continue  # in use; or not to be had, which is asked again
             for rows in _in_chunks(left):

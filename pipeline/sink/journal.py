@@ -24,6 +24,7 @@ from pipeline import wire
 from pipeline.records import ActionEvent, EventType, Flag
 
 VERSION = 1
+CHUNK = 1000  # rows read at once
 WAL_PAGES = 1000  # synced and begun anew when so long: 4 MB
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -59,8 +60,8 @@ class Row:
 class Journal:
     """One file, and whoever holds it."""
 
-    def __init__(self, path: Path) -> None:
-        """Open it, or make it.
+    def __init__(self, path: Path, *, every_row: bool = False) -> None:
+        """Open it, or make it; with ``every_row``, see that each can be read.
 
         Raises:
             BlockingIOError: somebody else holds it.
@@ -79,7 +80,7 @@ class Journal:
             )  # closed to others
             self._db = _connect(path)
             try:
-                self._begin()
+                self._begin(every_row)
                 self._syncer = _connect(path)
             except BaseException:
                 self._db.close()
@@ -177,7 +178,7 @@ class Journal:
             path.unlink(missing_ok=True)
         os.close(self._lock)
 
-    def _begin(self) -> None:
+    def _begin(self, every_row: bool) -> None:
         try:
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version not in (0, VERSION):
@@ -187,6 +188,10 @@ class Journal:
             if said != "ok":
                 raise Damaged(said)
             self.interrupted(), self.read(0, 1)
+            if every_row:
+                after = 0
+                while rows := self.read(after, CHUNK):
+                    after = rows[-1].id
         except (sqlite3.Error, ValueError) as error:
             if isinstance(error, ValueError) or is_damage(error):
                 raise Damaged(str(error)) from None
@@ -232,14 +237,18 @@ def salvage(path: Path) -> tuple[list[Row], list[ActionEvent]]:
     """What can still be read of a damaged file: what waits, and the ends of what was open."""
     rows: list[Row] = []
     ends: list[ActionEvent] = []
-    with suppress(Damaged, sqlite3.Error, ValueError):
+    with suppress(Damaged, sqlite3.Error):
         db = _connect(path)
         try:
-            with suppress(sqlite3.Error, ValueError):
-                found = db.execute("SELECT id, written_s, arrived_s, body FROM events ORDER BY id")
-                rows.extend(_rows(found))
+            with suppress(sqlite3.Error):
+                for row in db.execute(
+                    "SELECT id, written_s, arrived_s, body FROM events ORDER BY id"
+                ):
+                    with suppress(ValueError):
+                        rows.extend(_rows([row]))
             for held_pts_s, body in db.execute("SELECT held_pts_s, body FROM open"):
-                ends.append(_end(wire.from_json(body), held_pts_s))
+                with suppress(ValueError):
+                    ends.append(_end(wire.from_json(body), held_pts_s))
         finally:
             db.close()
     return rows, ends

@@ -140,7 +140,13 @@ class Outbox:
 
     def flush(self, timeout_s: float) -> int:
         """Wait until Redis has everything; how many events are left."""
-        self._sender.flush(timeout_s)
+        until_s = time.monotonic() + timeout_s
+        reopens = True
+        while reopens and time.monotonic() < until_s:
+            with self._changed:
+                if reopens := self._hold.reopens:
+                    self._changed.wait(until_s - time.monotonic())
+            self._sender.flush(until_s - time.monotonic())
         with self._changed:
             return self._hold.waiting
 
@@ -179,9 +185,12 @@ class Outbox:
     def tend(self) -> None:
         """Care for the disk."""
         with self._changed:
+            reopens = self._hold.reopens
             self._hold.care()
             self._taken_id = self._hold.arrived_id  # nothing is on its way now
             self._changed.notify_all()
+            if reopens and not self._hold.reopens:
+                self._sender.wake()
 
     def _keep_synced(self) -> None:
         """In a thread of its own, as a sync may take 300 ms: what waits is safe within a second."""

@@ -88,7 +88,7 @@ def test_events_are_the_same_past_ray_and_through_it(
             for answer in answers("two", 3):
                 it.take(answer)
             it.finish()
-        made = ray.get(publisher.take.remote())
+        made = ray.get(publisher.take.remote(0))
         assert tally.events == len(made)
         ray.get(publisher.forget.remote("s"))
         return [(e.session_id, e.label, e.type, e.seq, e.score, e.start_pts_s) for e in made]
@@ -119,7 +119,7 @@ def test_a_publisher_that_dies_takes_the_session_and_no_other(
         for answer in answers("three"):
             it.take(answer)
         it.finish()
-    assert {event.session_id for event in ray.get(again.take.remote())} == {"three"}
+    assert {event.session_id for event in ray.get(again.take.remote(0))} == {"three"}
 
 
 def test_a_publisher_at_work_is_not_ready(publisher: ActorHandle[Publisher]) -> None:

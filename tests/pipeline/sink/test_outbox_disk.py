@@ -155,6 +155,38 @@ def test_a_damaged_file_is_set_aside_and_what_can_be_read_is_sent(
         assert len(events) > 10
 
 
+@pytest.mark.parametrize("whose", ["ours", "a dead process's"])
+def test_an_event_that_cannot_be_read_costs_no_other(
+    outboxes: Outboxes,
+    make_event: MakeEvent,
+    seqs: Seqs,
+    folder: Path,
+    whose: str,
+) -> None:
+    """As a newer program may have written it: the rows around it are sent, and in order."""
+    port = free_port()
+    first = outboxes.open(port)
+    first.write([make_event(seq) for seq in range(5)])
+    first.close(0.0)
+    (path,) = folder.glob("*.sqlite")
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE events SET body = replace(body, '\"start\"', '\"rewind\"') WHERE id = 3")
+    db.close()
+    if whose == "ours":
+        second = outboxes.open(port)
+    else:
+        held = path.with_name(path.name.replace("-0.sqlite", "-1.sqlite"))
+        path.rename(held)
+        second = outboxes.open(port)
+    second.write([make_event(5)])
+    with RedisServer(port=port) as server:
+        assert second.flush(20) == 0
+        assert sorted(seqs(server)) == [0, 1, 3, 4, 5]
+        if whose == "ours":
+            assert seqs(server) == [0, 1, 3, 4, 5]
+    assert list(folder.glob("*.damaged-*")), "it is kept for people to look at"
+
+
 def test_an_outbox_of_a_newer_program_is_set_aside(
     outboxes: Outboxes, folder: Path, make_event: MakeEvent
 ) -> None:
