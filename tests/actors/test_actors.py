@@ -185,6 +185,25 @@ def test_a_part_that_is_killed_comes_back_and_no_event_is_missing(
     equal(each_once(events), expected)
 
 
+def test_a_publisher_at_work_holds_nobody_up_and_gives_its_events_later(
+    ray_here: None, expected: list[ActionEvent]
+) -> None:
+    with supervisor(files(*CLIPS)) as it:
+        pid = process_of(it.name_of("publisher"))
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            began_s = time.monotonic()
+            while time.monotonic() - began_s < 3:
+                it.step()
+                assert it.take_events() == []
+            assert time.monotonic() - began_s < 6
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        events, outcomes = on_ray(it)
+    assert [outcome.error for outcome in outcomes] == [None] * 3
+    equal(events, expected)
+
+
 def test_windows_that_are_due_together_share_a_call(ray_here: None) -> None:
     network = load("default", device="cpu")
     (room,) = files("room.webm")

@@ -79,7 +79,10 @@ def carrier(tally: Tally, kind: str = "live") -> Carrier:
 def test_events_are_the_same_past_ray_and_through_it(
     publisher: ActorHandle[Publisher], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
+    taken = 0
+
     def events_of(here: bool) -> list[tuple[object, ...]]:
+        nonlocal taken
         monkeypatch.setattr(Address, "here", PropertyMock(return_value=here))
         tally = Tally()
         with carrier(tally, kind) as it:
@@ -88,7 +91,9 @@ def test_events_are_the_same_past_ray_and_through_it(
             for answer in answers("two", 3):
                 it.take(answer)
             it.finish()
-        made = ray.get(publisher.take.remote(0))
+        made = ray.get(publisher.take.remote(taken))
+        assert ray.get(publisher.take.remote(taken)) == made, "it keeps them until it is told"
+        taken += len(made)
         assert tally.events == len(made)
         ray.get(publisher.forget.remote("s"))
         return [(e.session_id, e.label, e.type, e.seq, e.score, e.start_pts_s) for e in made]

@@ -5,6 +5,7 @@ import pickle
 import resource
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from threading import Thread
@@ -101,9 +102,23 @@ def test_nobody_waits_for_a_process_that_died() -> None:
             line.call("die")
         with pytest.raises(HungUp):
             idle.call("die")
+    child.communicate()  # until then it may still be found
     with pytest.raises(HungUp, match="refused"):
         Line(address)
-    child.communicate()
+
+
+def test_a_door_that_has_no_thread_left_hangs_up_and_opens_again(
+    address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as short:
+        short.setattr(direct, "Thread", type("Refused", (threading.Thread,), {"start": refuse}))
+        with Line(address) as line, pytest.raises(HungUp):
+            line.call("doubled", [])
+    with Line(address) as line:
+        assert line.call("doubled", []) == []
 
 
 def test_a_door_that_has_no_descriptor_left_opens_again(address: Address) -> None:

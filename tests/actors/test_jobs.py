@@ -112,3 +112,29 @@ def test_a_stream_that_is_lost_again_and_again_waits_longer_and_holds_up_no_othe
             jobs.hand_out("camera-0", room=1)
         waits.append(clock.s - began_s)
     assert waits == [1, 2, 4, 8, 10, 10]
+
+
+def test_events_that_died_untaken_are_made_again(jobs: Jobs) -> None:
+    jobs.keeps_events = True
+    jobs.waiting.popleft()  # the camera
+    jobs.hand_out("camera-0", room=1)
+
+    def end() -> None:
+        job = jobs.note("camera-0", StreamState(stream_id="room", state="ended"))
+        assert job is not None
+        jobs.ended(job)
+
+    jobs.publisher_died()  # in mid-file: what it had made so far is gone
+    end()
+    assert [job.stream_id for job in jobs.waiting] == ["room"]
+    assert jobs.outcomes == []
+    jobs.hand_out("camera-0", room=1)
+    end()
+    assert (len(jobs.waiting), len(jobs.outcomes), jobs.busy) == (0, 1, True)
+    jobs.publisher_died()  # before the last events were taken
+    assert [job.stream_id for job in jobs.waiting] == ["room"]
+    assert jobs.outcomes == []
+    jobs.hand_out("camera-0", room=1)
+    end()
+    jobs.untaken.clear()
+    assert (len(jobs.outcomes), jobs.busy) == (1, False)
