@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 MAX_LINE = 1 << 20  # bytes; an answer that lists 1,000 cameras takes about 300 kB
 MAX_PATH = 100  # bytes of a socket's path; Linux takes 107, macOS 103
-READ_S = 5.0  # a request is one line, written at once
+READ_S = 5.0  # for a whole request: it is one line, written at once
 ANSWER_S = 180.0  # a reload that detaches many cameras, on a machine that is busy
 POLL_S = 0.2
 
@@ -87,10 +88,10 @@ class Control:
     def _ask(self, request: Mapping[str, object]) -> Answer:
         try:
             with socket.socket(socket.AF_UNIX) as line:
-                line.settimeout(ANSWER_S)
+                line.settimeout(READ_S)
                 line.connect(str(_socket_path(self._folder)))
                 line.sendall(_encode(request))
-                answer = _decode(line)
+                answer = _decode(line, ANSWER_S)
         except (FileNotFoundError, ConnectionRefusedError):
             raise ConfigError(
                 f"no deployment runs in {self._folder}; start one with: actionstream run CONFIG "
@@ -172,7 +173,7 @@ class ControlServer:
 
     def _answer(self, line: socket.socket, handle: Handle) -> Answer:
         try:
-            return handle(_decode(line))
+            return handle(_decode(line, READ_S))
         except ActionstreamError as error:
             return {"error": str(error)}
         except ValueError:
@@ -195,10 +196,11 @@ def _encode(message: Mapping[str, object]) -> bytes:
     return json.dumps(message).encode() + b"\n"
 
 
-def _decode(line: socket.socket) -> dict[str, object]:
-    """One line of JSON; ValueError if it isn't one."""
-    text = bytearray()
+def _decode(line: socket.socket, limit_s: float) -> dict[str, object]:
+    """One line of JSON; ValueError if it isn't one, TimeoutError if it isn't there in time."""
+    text, until_s = bytearray(), time.monotonic() + limit_s
     while not text.endswith(b"\n"):
+        line.settimeout(max(0.001, until_s - time.monotonic()))
         more = line.recv(65536)
         if not more or len(text) > MAX_LINE:
             raise ValueError("the line ends too early, or never")
@@ -219,6 +221,6 @@ def _socket_path(folder: Path, *, make: bool = False) -> Path:
         return here
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
     elsewhere = Path("/tmp") / f"actionstream-{os.getuid()}-{name}"
-    if make:
+    if make or os.path.lexists(elsewhere):  # which may be somebody else's, and passwords go there
         private_folder(elsewhere, may_be_link=False)
     return elsewhere / "control.sock"

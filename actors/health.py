@@ -18,11 +18,11 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from socketserver import TCPServer
-from threading import BoundedSemaphore, Lock, Thread
+from threading import BoundedSemaphore, Lock, Thread, Timer
 from typing import cast
 
 from prometheus_client import CollectorRegistry, Metric
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 ALIVE_S = 120.0  # recognizers may take so long to start; a step waits for nobody
 SEEN_S = 1.0  # a look is shared by all who ask within this time
 CLIENTS = 16  # at once; beyond, connections are closed: a page is never what fills the memory
-CLIENT_TIMEOUT_S = 10.0
+CLIENT_S = 10.0  # from its connection to the end of its page
 POLL_S = 0.1  # how long the end of the server takes
 
 Page = tuple[int, str, bytes]
@@ -91,7 +91,10 @@ class Health:
         """The format is the one that the client would rather have."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Once(families(self._look())))
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # it names a version that is none
+            encode, content_type = choose_encoder("")
         return 200, content_type, encode(registry)
 
     def _look(self) -> Seen:
@@ -158,18 +161,27 @@ class HealthServer(ThreadingHTTPServer):
             self.shutdown_request(cast(socket.socket, request))
 
     def process_request_thread(self, request: object, client_address: object) -> None:
-        """The thread of a client."""
+        """The thread of a client, which is hung up on where it takes too long in all."""
+        line = cast(socket.socket, request)
+        patience = Timer(CLIENT_S, _hang_up, (line,))
+        patience.start()
         try:
-            super().process_request_thread(cast(socket.socket, request), client_address)
+            super().process_request_thread(line, client_address)
         finally:
+            patience.cancel()
             self._room.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away: no traceback."""
 
 
+def _hang_up(line: socket.socket) -> None:
+    with suppress(OSError):  # it is closed already
+        line.shutdown(socket.SHUT_RDWR)
+
+
 class _Handler(BaseHTTPRequestHandler):
-    timeout = CLIENT_TIMEOUT_S
+    timeout = CLIENT_S
     server_version = "actionstream"
     sys_version = ""
 

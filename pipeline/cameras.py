@@ -24,21 +24,23 @@ from pipeline.knobs import Frozen, Name, Positive, Rate, Share
 
 MAX_URL = 2000  # characters; FFmpeg cuts longer ones without a word
 _FLAG = r"(?:nobuffer|discardcorrupt|genpts|igndts)"
-_WHOLE = r"0|-?[1-9]\d{0,9}"
-OPTIONS: dict[str, str] = {
-    "analyzeduration": _WHOLE,
-    "buffer_size": _WHOLE,
-    "fflags": rf"[+-]?{_FLAG}(?:[+-]{_FLAG})*",
-    "max_delay": _WHOLE,
-    "max_port": _WHOLE,
-    "min_port": _WHOLE,
-    "pkt_size": _WHOLE,
-    "probesize": _WHOLE,
-    "reorder_queue_size": _WHOLE,
-    "user_agent": r"[\x20-\x7e]{1,100}",
+_MINUTE_US = 60_000_000
+_PORTS = range(1024, 65536)
+OPTIONS: dict[str, re.Pattern[str] | range] = {
+    "analyzeduration": range(_MINUTE_US + 1),
+    "buffer_size": range(1, (64 << 20) + 1),
+    "fflags": re.compile(rf"[+-]?{_FLAG}(?:[+-]{_FLAG})*"),
+    "max_delay": range(_MINUTE_US + 1),
+    "max_port": _PORTS,
+    "min_port": _PORTS,
+    "pkt_size": range(188, 65508),
+    "probesize": range(2048, (64 << 20) + 1),
+    "reorder_queue_size": range(100_001),
+    "user_agent": re.compile(r"[\x20-\x7e]{1,100}"),
 }
-"""FFmpeg's options that a config may set, each with what its value looks like. FFmpeg has hundreds,
-some of which open files or listen, and takes names that it doesn't know without a word."""
+"""FFmpeg's options that a config may set, each with the values that it may have. FFmpeg has
+hundreds, some of which open files or listen, and takes names that it doesn't know without a word; a
+value that it refuses would look like a camera that can't be opened."""
 
 
 def _network(value: object) -> object:
@@ -58,13 +60,17 @@ Network = Annotated[
 ]
 
 
+Extent = Annotated[float, Field(ge=0.02, le=1)]
+Timeout = Annotated[float, Field(gt=0, le=3600)]
+
+
 class Region(Frozen):
     """A part of the picture as it is shown, in shares of its width and height, from top left."""
 
     x: Share = 0.0
     y: Share = 0.0
-    width: Share = Field(default=1.0, ge=0.02)
-    height: Share = Field(default=1.0, ge=0.02)
+    width: Extent = 1.0
+    height: Extent = 1.0
 
     @model_validator(mode="after")
     def _lies_inside(self) -> "Region":
@@ -96,7 +102,7 @@ class RetryConfig(Frozen):
     """No wait is longer, but after a refused login: between this and its double, since cameras
     lock out who tries often. A stream that was good for this long begins again at the start."""
     multiplier: float = Field(default=2.0, ge=1, le=100)
-    max_attempts: int = Field(default=-1, ge=-1)
+    max_attempts: int = Field(default=-1, ge=-1, le=1_000_000_000)
     """Failures in a row after which the camera is given up; -1: never."""
 
     @model_validator(mode="after")
@@ -113,8 +119,8 @@ class CameraKnobs(Frozen):
     """How a camera is connected and looked at."""
 
     transport: Literal["tcp", "udp"] = "tcp"
-    open_timeout_s: Positive = 10.0
-    frame_timeout_s: Positive = 10.0
+    open_timeout_s: Timeout = 10.0
+    frame_timeout_s: Timeout = 10.0
     """Without a picture for this long, the connection is given up; half of it is a stall."""
     retry: RetryConfig = RetryConfig()
     corrupt: Literal["keep", "discard"] = "keep"
@@ -143,9 +149,27 @@ class CameraKnobs(Frozen):
                     f"FFmpeg's option {name[:40]!r} can't be set here; allowed are: "
                     + ", ".join(OPTIONS)
                 )
-            if not re.fullmatch(OPTIONS[name], str(value)):
-                raise ValueError(f"the option {name} doesn't take {str(value)[:40]!r}")
+            _check_option(name, str(value))
+        low, high = (int(options.get(name, usual)) for name, usual in _USUAL_PORTS.items())
+        if low > high:
+            raise ValueError(f"min_port ({low}) must be at most max_port ({high})")
         return options
+
+
+_USUAL_PORTS = {"min_port": 5000, "max_port": 65000}
+"""FFmpeg's."""
+
+
+def _check_option(name: str, value: str) -> None:
+    may_be = OPTIONS[name]
+    if isinstance(may_be, re.Pattern):
+        if not may_be.fullmatch(value):
+            raise ValueError(f"the option {name} doesn't take {value[:40]!r}")
+    elif not re.fullmatch(r"[0-9]{1,10}", value) or int(value) not in may_be:
+        raise ValueError(
+            f"the option {name} doesn't take {value[:40]!r}; want a whole number from "
+            f"{may_be[0]} to {may_be[-1]}"
+        )
 
 
 class CameraConfig(CameraKnobs):

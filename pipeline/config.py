@@ -9,6 +9,7 @@ The answer after both were asked is ``pipeline.settings.Settings``.
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -19,9 +20,12 @@ from pipeline.cameras import MAX_URL, CameraConfig, CameraKnobs, holds_secret, o
 from pipeline.document import read_document
 from pipeline.errors import ConfigError
 from pipeline.knobs import Frozen, Name, NotNegative, Positive, Rate, Share
-from pipeline.settings import MAX_PIXELS
+from pipeline.settings import MAX_FRAMES, MAX_PIXELS, MAX_SIDE_PX, MAX_SMOOTHING
 
 MAX_SECRET_BYTES = 1 << 16
+MAX_THREADS = 256
+MOST_PIXELS = 1 << 28  # 16,384 x 16,384: a gigabyte decoded
+MOST_KEPT = 1 << 40
 SHOWN = 10  # complaints in one message
 LONGEST = 400  # characters of each: some quote a value
 _KEY = re.compile(r"[\w-]{1,40}")
@@ -35,9 +39,9 @@ class ModelConfig(Frozen):
     path: str = "default"
     """A bundle, a published checkpoint, or ``default`` for the one that comes along."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    frames: int | None = None
+    frames: int | None = Field(default=None, ge=2, le=MAX_FRAMES)
     """T, where neither file nor file name tells."""
-    beta: int | None = None
+    beta: int | None = Field(default=None, ge=1, le=MAX_FRAMES)
     labels: str | None = None
     """A text file with a label per line, where the weights bring none."""
 
@@ -47,9 +51,9 @@ class SamplingConfig(Frozen):
 
     sample_fps: Rate | None = None
     max_gap_s: Positive = 1.0
-    short_side_px: int | None = Field(default=None, gt=0)
-    hop: int | None = None
-    max_pixels: int = Field(default=MAX_PIXELS, gt=0)
+    short_side_px: int | None = Field(default=None, gt=0, le=MAX_SIDE_PX)
+    hop: int | None = Field(default=None, le=MAX_FRAMES)
+    max_pixels: int = Field(default=MAX_PIXELS, gt=0, le=MOST_PIXELS)
 
     @field_validator("hop")
     @classmethod
@@ -67,7 +71,7 @@ class EventConfig(Frozen):
 
     enter: Share | None = None
     exit: Share | None = None
-    smoothing_windows: int | None = Field(default=None, ge=1)
+    smoothing_windows: int | None = Field(default=None, ge=1, le=MAX_SMOOTHING)
     min_duration_s: NotNegative | None = None
     merge_gap_s: NotNegative | None = None
     cooldown_s: NotNegative | None = None
@@ -78,22 +82,22 @@ class EventConfig(Frozen):
 class RecognizerConfig(Frozen):
     """How windows are batched, and what of the machine the network may use."""
 
-    batch_size: int = Field(default=8, ge=1)
-    batch_timeout_ms: NotNegative | None = None
+    batch_size: int = Field(default=8, ge=1, le=1024)
+    batch_timeout_ms: float | None = Field(default=None, ge=0, le=10_000)
     """How long a batch waits for company once its first window is there; by default not at all
     for cameras, and a little where many files are worked on at once."""
-    workers: int | None = Field(default=None, ge=1)
+    workers: int | None = Field(default=None, ge=1, le=MAX_THREADS)
     """Batches computed side by side; by default one per CPU core, or one on a GPU."""
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=MAX_THREADS)
     """CPU threads per batch: more makes one window faster and all windows together slower."""
-    count: int = Field(default=1, ge=1)
+    count: int = Field(default=1, ge=1, le=MAX_THREADS)
     """Recognizer actors; streams are dealt out among them."""
 
 
 class DecodeConfig(Frozen):
     """How containers are read."""
 
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=MAX_THREADS)
     """Slice threads per stream. Frame threads are not offered: they lose pictures of damaged
     files without an error, and not the same ones each time."""
 
@@ -106,20 +110,20 @@ class RedisConfig(Frozen):
     """Name of the environment variable that holds the password."""
     password_file: Path | None = None
     prefix: Name = "actionstream"
-    maxlen: int = Field(default=1_000_000, ge=100)
+    maxlen: int = Field(default=1_000_000, ge=100, le=MOST_KEPT)
     """About how many entries a stream keeps; Redis trims by whole nodes of 100."""
     state_dir: Path | None = None
     """Where the outbox and the private server keep theirs; by default under ``$XDG_STATE_HOME``."""
-    outbox_max_events: int = Field(default=200_000, ge=1)
+    outbox_max_events: int = Field(default=200_000, ge=1, le=MOST_KEPT)
     """How many events may wait on disk while Redis is away; then the oldest go, and are counted."""
-    outbox_max_bytes: int = Field(default=256 << 20, ge=1)
+    outbox_max_bytes: int = Field(default=256 << 20, ge=1, le=MOST_KEPT)
     """And how many bytes of them; the file takes about 1.3 times as much."""
 
 
 class HealthConfig(Frozen):
     """Where health and metrics are served, over HTTP without a password."""
 
-    host: str = "127.0.0.1"
+    host: str = Field(default="127.0.0.1", pattern=r"^[\w.:%-]+$")
     """An address of this machine; anything but loopback lets others read the names of streams."""
     port: int | None = Field(default=9464, ge=0, le=65535)
     """0 or null: nowhere."""
@@ -161,8 +165,8 @@ class Config(Frozen):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "Config":
-        names = [camera.name for camera in self.cameras]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        names = Counter(camera.name for camera in self.cameras)
+        twice = [name for name, count in names.items() if count > 1]
         if twice:
             raise ValueError(f"two cameras are named {twice[0]!r}; their events would mix")
         return self

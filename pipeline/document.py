@@ -8,6 +8,7 @@ the file: what is odd in it may be a password.
 
 import os
 import re
+import stat
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +19,8 @@ from pipeline.errors import ConfigError
 MAX_BYTES = 1 << 20  # 1,000 cameras take about 200 kB
 MAX_KEYS = 1_000  # of one section, what is merged into it included
 MAX_ALIASES = 10_000  # each may merge MAX_KEYS
+MAX_DIGITS = 400  # the largest float written out has 309
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _QUOTED = re.compile(r"'(?!<).{2,}'")  # not '%' or '<block end>', which are YAML's own
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # control, half a character
 NOT_A_VALUE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -30,7 +33,9 @@ def read_document(path: Path) -> tuple[dict[str, object], int]:
         ConfigError: the file can't be read, isn't YAML, or holds no mapping.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ConfigError(f"{path}: a folder, pipe or device; give a file")
             mode, data = os.fstat(file.fileno()).st_mode, file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: can't read the config: {error.strerror}") from None
@@ -42,6 +47,9 @@ def read_document(path: Path) -> tuple[dict[str, object], int]:
         raise ConfigError(f"{path}: not a text file in UTF-8") from None
     except RecursionError:
         raise ConfigError(f"{path}: nested too deeply") from None
+    except yaml.reader.ReaderError as error:
+        line = data.decode()[: error.position].count("\n") + 1
+        raise ConfigError(f"{path}, line {line}: not YAML: a character that is no text") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
@@ -86,6 +94,8 @@ class _Loader(yaml.SafeLoader):
             raise _problem("too many keys in one section", node.start_mark)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
+        if node.tag in _NUMBERS and len(node.value) > MAX_DIGITS:  # 1:1:1:… takes minutes
+            raise _problem("a number with too many digits", node.start_mark)
         try:
             made: object = super().construct_object(node, deep)
         except NOT_A_VALUE:
@@ -94,6 +104,11 @@ class _Loader(yaml.SafeLoader):
         if isinstance(made, str) and _NO_TEXT.search(made):
             raise _problem("a character that is no text", node.start_mark)
         return made
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opening a pipe waits for whoever writes into it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _problem(what: str, mark: yaml.Mark | None) -> yaml.constructor.ConstructorError:

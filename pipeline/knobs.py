@@ -1,12 +1,14 @@
 """What every model of the config is made of: frozen, strict about keys, exact about rates."""
 
 import re
+import unicodedata
 from fractions import Fraction
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 MAX_SAMPLE_FPS = 240
+MIN_SAMPLE_FPS = Fraction(1, 3600)
 MAX_DIGITS = 40
 MOST = 1e9  # 30 years in seconds; 10 times as many no longer fit into nanoseconds
 _HUGE = re.compile(r"e[+-]?\d{3}", re.IGNORECASE)
@@ -31,8 +33,10 @@ def rate(value: object) -> Fraction:
         shown = repr(value) if isinstance(value, float | str) else "another number"
         shown = shown if len(shown) <= MAX_DIGITS else f"{shown[:MAX_DIGITS]}…"
         raise ValueError(f"want a rate such as 8, 12.5 or 30000/1001, got {shown}") from None
-    if not 0 < exact <= MAX_SAMPLE_FPS:
-        raise ValueError(f"want more than 0 and at most {MAX_SAMPLE_FPS} per second, got {value}")
+    if not MIN_SAMPLE_FPS <= exact <= MAX_SAMPLE_FPS:
+        raise ValueError(
+            f"want at least {MIN_SAMPLE_FPS} and at most {MAX_SAMPLE_FPS} per second, got {value}"
+        )
     return exact
 
 
@@ -40,4 +44,17 @@ Rate = Annotated[Fraction, BeforeValidator(rate)]
 Positive = Annotated[float, Field(gt=0, le=MOST)]
 NotNegative = Annotated[float, Field(ge=0, le=MOST)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[\w][\w.\-/ ]{0,199}$")]
+
+
+def _one_way(name: str) -> str:
+    if not name.isprintable() or unicodedata.normalize("NFC", name) != name:
+        raise ValueError("holds characters that can't be seen, or can be written in two ways (NFC)")
+    return name
+
+
+Name = Annotated[
+    str,
+    Field(pattern=r"^\w(?:[\w.\-/ ]{0,198}[\w.\-/])?$"),
+    AfterValidator(_one_way),
+]
+"""Two that look the same are the same."""

@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from pipeline.cameras import CameraKnobs, Region
 from pipeline.knobs import Frozen, NotNegative, Positive, Rate, Share
 
+MAX_FRAMES = 4096
+MAX_SIDE_PX = 4096
+MAX_SMOOTHING = 1000  # windows; a mean over more is no event's
 MAX_PIXELS = 9_437_184  # the largest picture of H.264 level 5.2: 4096 x 2304
 
 
@@ -26,9 +29,9 @@ class GridSpec(Frozen):
 class PictureSpec(Frozen):
     """What becomes of a picture that is looked at."""
 
-    size_px: int = Field(ge=32, multiple_of=2)
+    size_px: int = Field(ge=32, le=MAX_SIDE_PX, multiple_of=2)
     """Side of the high-resolution square; the low one has half of it."""
-    short_side_px: int
+    short_side_px: int = Field(le=MAX_SIDE_PX)
     """The shorter side is scaled to this, then the centre is cut out."""
     region: Region | None = None
     """The part of the picture that this happens to; the rest isn't looked at."""
@@ -50,7 +53,7 @@ class PictureSpec(Frozen):
 class WindowSpec(Frozen):
     """How sampled pictures become windows."""
 
-    frames: int = Field(ge=2)
+    frames: int = Field(ge=2, le=MAX_FRAMES)
     """T, grid points per window."""
     hop: int = Field(ge=2)
     """Grid points from one window's start to the next."""
@@ -79,7 +82,7 @@ class EventSpec(Frozen):
     """Smoothed score at which an action begins."""
     exit: Share = 0.35
     """Smoothed score below which it stops being seen."""
-    smoothing_windows: int = Field(default=2, ge=1)
+    smoothing_windows: int = Field(default=2, ge=1, le=MAX_SMOOTHING)
     """Scores are averaged over this many windows, the current one last."""
     min_duration_s: NotNegative = 0.0
     """An action that covers less is never published."""

@@ -13,16 +13,22 @@ The kernel drops a lock when its last holder dies, so no crash leaves one behind
 import fcntl
 import hashlib
 import os
+import re
 import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
 from pipeline.errors import BrokerError
+from pipeline.printable import printable
 
 MAX_SOCKET_PATH = 100  # bytes; Linux takes 107, macOS 103
+OURS = ("*.lock", "lock", "socket", "outbox", "*.sock", "*.sqlite", "cameras.json")
+"""What a state folder of ours, or one in it, has in it."""
+_NO_PATH = re.compile(r"[\x00-\x1f\x7f]")  # would end a line of the server's settings
 _POLL_S = 0.02
 
 
@@ -128,13 +134,15 @@ def private_folder(path: Path, *, may_be_link: bool = True) -> Path:
 
     In ``/tmp`` somebody else may have put a link or a folder of that name there first.
     """
+    if _NO_PATH.search(str(path)):
+        raise BrokerError(f"{printable(path)}: holds control characters; use another state_dir")
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.stat() if may_be_link else path.lstat()
         if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
             raise BrokerError(f"{path}: belongs to another user; use another redis.state_dir")
         if stat.S_IMODE(found.st_mode) != 0o700:
-            path.chmod(0o700)
+            _close(path)
     except BrokerError:  # is an OSError too
         raise
     except OSError as error:
@@ -143,6 +151,17 @@ def private_folder(path: Path, *, may_be_link: bool = True) -> Path:
             "set redis.state_dir, or give a Redis by redis.url"
         ) from None
     return path
+
+
+def _close(path: Path) -> None:
+    """Shut others out, unless it is a folder of something else."""
+    there = [inside.name for inside in path.iterdir()]
+    if there and not any(fnmatch(name, ours) for name in there for ours in OURS):
+        raise BrokerError(
+            f"{path}: is open to others, and holds other things; name a folder of its own as "
+            "redis.state_dir (--state-dir), or run: chmod 700 on this one"
+        )
+    path.chmod(0o700)
 
 
 def _short_hash(path: Path) -> str:

@@ -66,7 +66,7 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
         port = parts.port
     except ValueError:
         raise ConfigError("the camera's URL has no valid host or port") from None
-    if port == 0 or re.search(r"\][^:]", parts.netloc.rpartition("@")[2]):
+    if port == 0 or re.search(r".\[|\][^:]", parts.netloc.rpartition("@")[2]):
         raise ConfigError("the camera's URL has no valid host or port")
     if not parts.hostname:
         raise ConfigError("the camera's URL names no host; want rtsp://HOST[:PORT]/PATH")
@@ -86,6 +86,9 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
         password = unquote(parts.password)
     if password is not None and not username:
         raise ConfigError("the camera has a password but no username; give both")
+    for what, text in (("username", username), ("password", password)):
+        if text is not None and _NO_TEXT.search(text):
+            raise ConfigError(f"the camera's {what} holds control characters, or isn't UTF-8")
     return Address(
         scheme=parts.scheme,
         host=parts.hostname,
@@ -105,4 +108,5 @@ def _without_query(path: str) -> str:
     return f"{shown}?***" if mark else shown
 
 
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # would end a header of RTSP
 _LOGIN_OR_HOST = re.compile(r"(?!localhost\b)[^@.\[\]:]+(?::\d+)?")  # a name without a dot

@@ -36,7 +36,8 @@ class CameraSource:
                 with the address, less its secrets, and what to check.
         """
         knobs = self.knobs
-        address = located(self.address, knobs.allowed_networks, keep_name=knobs.tls_verify)
+        proves_name = knobs.tls_verify and self.address.scheme == "rtsps"
+        address = located(self.address, knobs.allowed_networks, keep_name=proves_name)
         return Feed(
             address.url(),
             kind="live",

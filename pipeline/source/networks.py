@@ -28,24 +28,25 @@ def located(address: Address, networks: Sequence[Network] | None, *, keep_name: 
     if networks is None:
         return address
     found = _resolved(address)
-    allowed = [ip for ip in found if any(ip in network for network in networks)]
+    allowed = [host for host, ip in found.items() if any(ip in network for network in networks)]
     if not allowed or (keep_name and len(allowed) < len(found)):
         raise SourceForbidden(
-            f"{address}: its host is at {found[0]}, which is in none of the allowed_networks: "
-            + ", ".join(map(str, networks))
+            f"{address}: its host is at {next(iter(found))}, which is in none of the "
+            f"allowed_networks: {', '.join(map(str, networks))}"
         )
-    return address if keep_name else replace(address, host=str(allowed[0]))
+    return address if keep_name else replace(address, host=allowed[0])
 
 
-def _resolved(address: Address) -> list[IPAddress]:
+def _resolved(address: Address) -> dict[str, IPAddress]:
+    """Its hosts, as numbers and as text: what is local to a link keeps its zone there."""
     try:
         answers = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise SourceNotFound(f"{address}: no such host; check its name and the DNS") from None
-    return list(dict.fromkeys(_plain(str(answer[4][0])) for answer in answers))
-
-
-def _plain(text: str) -> IPAddress:
-    """Without a zone, and without IPv6's disguise of an IPv4 address (``::ffff:10.0.0.1``)."""
-    ip = ipaddress.ip_address(text.partition("%")[0])
-    return getattr(ip, "ipv4_mapped", None) or ip
+    found: dict[str, IPAddress] = {}
+    for *_, place in answers:
+        ip = ipaddress.ip_address(str(place[0]).partition("%")[0])
+        ip = getattr(ip, "ipv4_mapped", None) or ip  # IPv6's disguise of it: ::ffff:10.0.0.1
+        zone = place[3] if len(place) == 4 else 0
+        found[f"{ip}%{zone}" if zone else str(ip)] = ip
+    return found

@@ -1,19 +1,23 @@
 """What is wanted of a deployment, against streams that only note what they are told."""
 
 import json
+import os
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from actors import control
 from actors.control import Control, ControlServer
 from actors.deployment import Deployment
 from actors.snapshot import StreamSnapshot
 from actors.wishes import Wishes
 from pipeline.config import load_config
-from pipeline.errors import ConfigError
+from pipeline.errors import ActionstreamError, ConfigError
 from pipeline.source import CameraSource
 from pipeline.stream import CameraState
 
@@ -253,6 +257,45 @@ def test_whoever_talks_nonsense_does_not_disturb(
         answer = line.recv(1000)
     assert "error" in json.loads(answer)
     assert len(served.cameras()) == 2
+
+
+def test_whoever_is_slow_does_not_keep_the_others_waiting_for_long(
+    served: Control, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "READ_S", 0.5)
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(state_dir / "control.sock"))
+        done = threading.Event()
+
+        def drip() -> None:
+            with suppress(OSError):
+                while not done.wait(0.05):
+                    line.send(b"{")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        monkeypatch.setattr(control, "ANSWER_S", 20.0)
+        try:
+            assert len(served.cameras()) == 2
+        finally:
+            done.set()
+            dripping.join()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_no_password_is_told_to_somebody_elses_socket(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    theirs = control._socket_path(folder).parent
+    theirs.mkdir(mode=0o700)
+    try:
+        os.chown(theirs, 65534, 65534)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(theirs / "control.sock"))
+            listener.listen()
+            with pytest.raises(ActionstreamError, match="belongs to another user"):
+                Control(folder).attach("hall", "rtsp://h/x", username="me", password="hunter2")
+    finally:
+        shutil.rmtree(theirs)
 
 
 def test_one_deployment_per_folder_and_the_folder_may_have_a_long_name(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 import json
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection, HTTPResponse
 
 import pytest
@@ -13,6 +14,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from actors import health as health_pages
 from actors.health import CLIENTS, Health, _unready, served
 from actors.metrics import families
 from actors.seen import Answer, Part, Seen, this_process
@@ -296,6 +298,30 @@ def test_clients_that_say_nothing_do_not_pile_up() -> None:
             stack.enter_context(socket.create_connection(("127.0.0.1", port)))
         with socket.create_connection(("127.0.0.1", port), timeout=5) as one_more:
             assert one_more.recv(1) == b""
+
+
+def test_a_client_that_drips_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_pages, "CLIENT_S", 0.5)
+    with (
+        listening(Health()) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=0.1) as slow,
+    ):
+        began_s = time.monotonic()
+        with suppress(ConnectionError):
+            while time.monotonic() - began_s < 20:
+                slow.send(b"G")
+                with suppress(TimeoutError):
+                    assert slow.recv(1000) == b""
+                    break
+        assert time.monotonic() - began_s < 10
+        assert asked(port, "/healthz")[0].status == 200
+
+
+def test_a_client_that_wants_no_format_of_ours_gets_text() -> None:
+    with listening(Health()) as port:
+        odd = "application/openmetrics-text; version=abc"
+        response, _ = asked(port, "/metrics", Accept=odd)
+        assert response.status == 200
 
 
 def test_a_port_that_is_taken_is_one_line_and_the_run_goes_on() -> None:

@@ -1,5 +1,6 @@
 """YAML as attackers and tired people write it: one line, quickly, and nothing of it is quoted."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -79,9 +80,15 @@ def test_merged_defaults_may_be_said_otherwise(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("load", [load_config, load_training, load_ablation])
 def test_every_config_is_read_so(tmp_path: Path, load: object) -> None:
-    with pytest.raises(ConfigError, match="larger than"):
-        load(Path("/dev/zero"))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for odd in (Path("/dev/zero"), pipe, tmp_path):
+        with pytest.raises(ConfigError, match=r"give a file|directory"):
+            load(odd)
     path = tmp_path / "c.yaml"
+    path.write_bytes(b" " * (MAX_BYTES + 1))
+    with pytest.raises(ConfigError, match="larger than"):
+        load(path)
     path.write_text("clips: 1\nclips: 2\n")
     with pytest.raises(ConfigError, match="twice"):
         load(path)

@@ -1,6 +1,7 @@
 """Where cameras may be, and what FFmpeg is told of them."""
 
 import ipaddress
+import socket
 import ssl
 import subprocess
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 
 from pipeline.cameras import OPTIONS, CameraConfig, CameraKnobs
 from pipeline.errors import ConfigError, SourceError, SourceForbidden, SourceNotFound
-from pipeline.source import CameraSource, camera_source, parse_address
+from pipeline.source import CameraSource, camera, camera_source, parse_address
 from pipeline.source.networks import located
 from tests.chaos.rtsp import ChaosCamera
 from tests.footage import clip
@@ -41,6 +42,43 @@ def test_a_host_elsewhere_is_refused_however_it_is_written(host: str) -> None:
 def test_an_ipv4_address_in_ipv6s_disguise_is_what_it_is() -> None:
     address = parse_address("rtsp://[::ffff:192.168.1.2]/x")
     assert located(address, PRIVATE, keep_name=False).host == "192.168.1.2"
+
+
+def test_what_is_local_to_a_link_keeps_its_zone() -> None:
+    zone = socket.if_nameindex()[0][0]
+    address = parse_address(f"rtsp://[fe80::1%{zone}]/x")
+    network = (ipaddress.ip_network("fe80::/10"),)
+    assert located(address, network, keep_name=False).host == f"fe80::1%{zone}"
+
+
+def test_a_name_that_no_certificate_proves_is_not_asked_for_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+
+    def feed(target: str, **_: object) -> None:
+        told.append(target)
+        raise SourceNotFound("test")
+
+    monkeypatch.setattr(camera, "Feed", feed)
+    for scheme in ("rtsp", "rtsps"):
+        source = CameraSource(
+            stream_id="gate",
+            address=parse_address(f"{scheme}://localhost:1/x"),
+            knobs=CameraKnobs(allowed_networks=LOOPBACK, tls_verify=True),
+        )
+        with pytest.raises(SourceNotFound):
+            source.open()
+    assert told[0] in ("rtsp://127.0.0.1:1/x", "rtsp://[::1]:1/x")
+    assert told[1] == "rtsps://localhost:1/x"
+
+
+@pytest.mark.parametrize("odd", ["hunter2\r\nX: y", "\0", "caf\udce9", "%0d%0a"])
+def test_a_login_that_would_end_a_line_is_refused(odd: str) -> None:
+    url = f"rtsp://me:{odd}@h/x" if "%" in odd else "rtsp://me@h/x"
+    with pytest.raises(ConfigError, match="control characters, or isn't UTF-8") as info:
+        parse_address(url, password=None if "%" in odd else odd)
+    assert "hunter2" not in str(info.value)
 
 
 def test_a_host_that_is_not_there_is_told() -> None:
@@ -140,6 +178,7 @@ def test_rtsps_works_and_verifies_when_told_to(
         "rtsp://admin/hunter2@10.0.0.1/x",
         "rtsp://h:0/",
         "rtsp://[::1]x/",
+        "rtsp://10.0.0.1[::1]/x",
         "rtsp://h/\u202es",
         "rtsp://h\x9b31m/",
         "rtsp://u\ud800:p@h/",

@@ -1,5 +1,6 @@
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ import pytest
 import redis
 
 from pipeline.broker import EmbeddedServer, find_server, open_broker
-from pipeline.broker.state import MAX_SOCKET_PATH
+from pipeline.broker.state import MAX_SOCKET_PATH, private_folder
 from pipeline.config import RedisConfig
 from pipeline.errors import BrokerError
 
@@ -233,7 +234,24 @@ def test_without_a_server_it_says_what_to_install(
     assert find_server() == fallback
 
 
+def test_a_folder_of_something_else_is_not_closed_to_others(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    (folder / "theirs.txt").touch()
+    with pytest.raises(BrokerError, match="open to others, and holds other things"):
+        private_folder(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o1777
+    (folder / "theirs.txt").unlink()
+    assert stat.S_IMODE(private_folder(folder).stat().st_mode) == 0o700
+    (folder / "control.lock").touch()
+    folder.chmod(0o755)
+    assert stat.S_IMODE(private_folder(folder).stat().st_mode) == 0o700
+
+
 def test_a_folder_that_can_not_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BrokerError, match="control characters"):
+        EmbeddedServer(tmp_path / "a\nb")
     (tmp_path / "file").touch()
     with pytest.raises(BrokerError, match=r"set redis\.state_dir"):
         EmbeddedServer(tmp_path / "file" / "state")
