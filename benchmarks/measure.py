@@ -31,7 +31,7 @@ def h264(width: int, height: int, *, seconds: int, fps: int = 25, camera: bool =
 
     With B-frames, or without as a ``camera`` sends it.
     """
-    path = CACHE / f"{width}x{height}-{seconds}s{'-camera' if camera else ''}.mp4"
+    path = CACHE / f"{width}x{height}-{seconds}s-{fps}fps{'-camera' if camera else ''}.mp4"
     if path.exists():
         return path
     CACHE.mkdir(exist_ok=True)

@@ -1,7 +1,8 @@
 """Twice what the machine can do: ``python -m benchmarks.overload [--minutes 10] [--form hop]``.
 
-First the peak: sixteen cameras (640x360, 25 pictures/s, RTSP), ever more samples per second, until
-no more windows are scored. Then twice as many windows are offered
+First the peak: sixteen cameras (640x360, RTSP), ever more samples per second, until no more windows
+are scored. They send 25 pictures/s, or so many as ``--pictures`` says: each is decoded, whether it
+is sampled or not. Then twice as many windows are offered
 
     hop        by the same cameras with half the hop: pictures are decoded and made small as before
     cameras    by twice as many cameras, which decode on the same cores
@@ -199,9 +200,11 @@ def judge(form: str, peaks: Sequence[Offer], over: Offer) -> bool:
     return all(kept)
 
 
-def measure(forms: Sequence[str], *, cameras: int, trial_s: float, length_s: float) -> bool:
+def measure(
+    forms: Sequence[str], *, cameras: int, pictures: int, trial_s: float, length_s: float
+) -> bool:
     """The peak, and what became of twice as much; were the promises kept?"""
-    video = h264(640, 360, seconds=10, camera=True)
+    video = h264(640, 360, seconds=10, fps=pictures, camera=True)
     kept = []
     with (
         TemporaryDirectory() as folder,
@@ -240,9 +243,14 @@ def main() -> bool:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="of each overload")
     parser.add_argument("--form", choices=FORMS, action="append")
+    parser.add_argument("--pictures", type=int, default=FPS, help="per second, of each camera")
     options = parser.parse_args()
     return measure(
-        options.form or list(FORMS), cameras=CAMERAS, trial_s=TRIAL_S, length_s=60 * options.minutes
+        options.form or list(FORMS),
+        cameras=CAMERAS,
+        pictures=options.pictures,
+        trial_s=TRIAL_S,
+        length_s=60 * options.minutes,
     )
 
 
