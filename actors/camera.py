@@ -18,9 +18,11 @@ from threading import Event, Lock, Thread
 
 import ray
 from ray.actor import ActorHandle
+from ray.exceptions import RayError
 
 from actors.calls import Calls
 from actors.carrier import Carrier
+from actors.direct import HungUp
 from actors.recognizer import Recognizer
 from actors.reporter import Reporter
 from actors.snapshot import Held, StreamState
@@ -146,9 +148,11 @@ class Camera:
                 self._finish(state, CameraState.FAILED, str(error))
         except ActionstreamError as error:  # from another actor; starting again would not help
             state.fatal, state.state = str(getattr(error, "cause", error)), "lost"
+        except (HungUp, RayError) as error:  # another actor died; the supervisor knows or will
+            state.orphaned = True
+            state.lost, state.state = f"an actor died under it: {_last_line(error)}", "lost"
         except Exception as error:  # noqa: BLE001 - the supervisor starts the stream again
-            last_line = str(error).strip().rpartition("\n")[2]
-            state.lost, state.state = f"{type(error).__name__}: {last_line}", "lost"
+            state.lost, state.state = f"{type(error).__name__}: {_last_line(error)}", "lost"
 
     def _finish(self, state: StreamState, now: CameraState, detail: str = "") -> None:
         """Say how a stream ended; all before has been said then, or the publisher is gone."""
@@ -199,3 +203,7 @@ class Camera:
             for answer in stream:
                 carrier.take(answer)
             carrier.finish()
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().rpartition("\n")[2]

@@ -78,7 +78,7 @@ class Cameras:
             if state.lost is None:
                 self._jobs.ended(job)
             else:
-                self._again(job, state.lost)
+                self._again(job, state.lost, orphaned=state.orphaned)
 
     def adopt(self, found: Sequence[str]) -> None:
         """Those that were left, and what they work on."""
@@ -124,11 +124,11 @@ class Cameras:
             camera.actor.attach.remote(job.source, job.recognizer, paused=job.paused)
         camera.ask(ask_every_s)
 
-    def _again(self, job: Job, why: str) -> None:
+    def _again(self, job: Job, why: str, *, orphaned: bool = False) -> None:
         if job.detached:
             self._gone(job.stream_id)
         else:
-            self._jobs.again(job, why)
+            self._jobs.again(job, why, orphaned=orphaned)
 
     def _replace(self, name: str, why: str, *, times_hung: int = 0) -> None:
         log.warning("%s %s; it is started again", name, why)

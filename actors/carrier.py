@@ -13,7 +13,7 @@ from typing import Self
 import ray
 from ray.actor import ActorHandle
 
-from actors.direct import Line
+from actors.direct import HungUp, Line
 from actors.publisher import Publisher
 from pipeline.records import Scores, SessionEnd, SourceKind
 from pipeline.tally import Tally
@@ -50,8 +50,7 @@ class Carrier:
         """Add one, and send what is due.
 
         Raises:
-            RayActorError, HungUp: the publisher died.
-            ValueError: there is none just now.
+            RayActorError, HungUp: the publisher died, or there is none just now.
             ActionstreamError: it can't go on.
         """
         self._together.append(answer)
@@ -75,7 +74,10 @@ class Carrier:
 
     def _send(self) -> None:
         if self._publisher is None:
-            self._publisher = ray.get_actor(self._name)
+            try:
+                self._publisher = ray.get_actor(self._name)
+            except ValueError:
+                raise HungUp("there is no publisher just now") from None
             address = ray.get(self._publisher.door.remote())
             self._line = Line(address) if address is not None and address.here else None
         self._await()

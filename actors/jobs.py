@@ -25,6 +25,7 @@ from pipeline.source import Source
 from pipeline.tally import Tally
 
 MAX_ATTEMPTS = 3
+MAX_ORPHANED = 30  # the publisher may die many times under an archive, or be killed by a file
 AGAIN_S = 1.0  # before the second attempt, then twice as long each time
 MAX_AGAIN_S = 10.0
 
@@ -36,6 +37,8 @@ class Job:
     source: Source
     recognizer: str
     attempts: int = 0
+    orphaned: int = 0
+    """Those of them that another actor's death ended."""
     paused: bool = False
     detached: bool = False
     """It should not run any more, but may not be out yet."""
@@ -165,10 +168,15 @@ class Jobs:
             self.states[job.stream_id] = replace(state, tally=tally)
         return jobs
 
-    def again(self, job: Job, why: str) -> bool:
-        """Put a stream back in the queue; False: it has had its chances, and is given up."""
+    def again(self, job: Job, why: str, *, orphaned: bool = False) -> bool:
+        """Put a stream back in the queue; False: it has had its chances, and is given up.
+
+        ``orphaned``: another actor died, which is hardly the file's fault.
+        """
         state = self._state(job)
-        if job.source.kind == "file" and job.attempts >= MAX_ATTEMPTS:
+        job.orphaned += orphaned
+        tired = job.attempts - job.orphaned >= MAX_ATTEMPTS or job.orphaned >= MAX_ORPHANED
+        if job.source.kind == "file" and tired:
             text = f"{job.stream_id}: given up after {job.attempts} attempts: {why}"
             self._outcome(state, SourceError(text))
             return False

@@ -42,6 +42,8 @@ class StreamState:
     """What was wrong with the input."""
     lost: str | None = None
     """What was wrong with us: the stream has to be started again."""
+    orphaned: bool = False
+    """It was lost since another actor died."""
     fatal: str | None = None
     """What keeps events from being written: no stream can go on."""
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.jobs import AGAIN_S, MAX_ATTEMPTS, Job, Jobs
+from actors.jobs import AGAIN_S, MAX_ATTEMPTS, MAX_ORPHANED, Job, Jobs
 from actors.snapshot import StreamState
 from pipeline.source import CameraSource, FileSource, parse_address
 from pipeline.tally import Tally
@@ -94,6 +94,25 @@ def test_a_file_is_given_up_after_its_attempts_and_a_camera_never(jobs: Jobs, cl
     (outcome,) = jobs.outcomes
     assert outcome.stream_id == "room"
     assert "given up after 3 attempts" in str(outcome.error)
+
+
+def test_another_actors_death_is_no_attempt_of_a_file_but_not_for_ever(
+    jobs: Jobs, clock: Clock
+) -> None:
+    jobs.waiting.popleft()  # the camera
+
+    def again(*, orphaned: bool) -> bool:
+        clock.s += 60
+        (job,) = jobs.hand_out("camera-0", room=1)
+        jobs.lost("camera-0")
+        return jobs.again(job, "it died", orphaned=orphaned)
+
+    assert all(again(orphaned=True) for _ in range(MAX_ATTEMPTS + 1))
+    assert [again(orphaned=False) for _ in range(MAX_ATTEMPTS)] == [True, True, False]
+    assert "given up" in str(jobs.outcomes[0].error)
+    jobs.add(Job(source=ROOM, recognizer="recognizer-0"))
+    assert all(again(orphaned=True) for _ in range(MAX_ORPHANED - 1))
+    assert not again(orphaned=True)
 
 
 def test_a_stream_that_is_lost_again_and_again_waits_longer_and_holds_up_no_other(
