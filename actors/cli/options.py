@@ -5,7 +5,25 @@ from typing import Annotated
 
 import typer
 
+from pipeline.broker.address import holds_password
 from pipeline.config import Config, RedisConfig, load_config, parse_config
+from pipeline.errors import ConfigError
+
+
+def _without_password(
+    context: typer.Context, option: typer.CallbackParam, url: str | None
+) -> str | None:
+    """The address, unless everybody on this machine can read a password in it (``ps``)."""
+    source = context.get_parameter_source(option.name or "")
+    typed = source is not None and source.name == "COMMANDLINE"
+    if typed and url is not None and holds_password(url):
+        raise ConfigError(
+            "--redis: a password on the command line can be read by others on this machine; put "
+            "the address into the environment variable ACTIONSTREAM_REDIS_URL, or into a config "
+            "with redis.password_env or redis.password_file"
+        )
+    return url
+
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file with settings.", show_default=False)
@@ -15,7 +33,9 @@ RedisUrl = Annotated[
     typer.Option(
         "--redis",
         envvar="ACTIONSTREAM_REDIS_URL",
-        help="redis://, rediss:// or unix:// address; without one, a private server is used.",
+        callback=_without_password,
+        help="redis://, rediss:// or unix:// address, without a password (in the variable it may "
+        "have one); without an address, a private server is used.",
         show_default=False,
         show_envvar=True,
     ),

@@ -109,6 +109,33 @@ def old_redis_port() -> Iterator[int]:
         yield port
 
 
+class _Babble(socketserver.BaseRequestHandler):
+    """Begins like Redis's protocol."""
+
+    def handle(self) -> None:
+        self.request.recv(4096)
+        self.request.sendall(b":one\r\n" * 9)
+
+
+@pytest.fixture
+def babbling_port() -> Iterator[int]:
+    """The port of what answers by numbers that are none."""
+    with serving(_Babble) as port:
+        yield port
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Of 127.0.0.1, signed by itself; its key stands in the same file."""
+    path = tmp_path / "server.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    command += ["-keyout", str(path), "-out", str(tmp_path / "certificate.pem")]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_text(path.read_text() + (tmp_path / "certificate.pem").read_text())
+    return path
+
+
 @pytest.fixture
 def closed_port() -> int:
     """A port where nobody listens."""

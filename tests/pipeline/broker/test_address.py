@@ -4,6 +4,7 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.broker import mask, resolve
+from pipeline.broker.address import holds_password
 from pipeline.config import RedisConfig
 from pipeline.errors import ConfigError
 
@@ -23,6 +24,12 @@ from pipeline.errors import ConfigError
         ("rediss://host?ssl_password=s3cret&db=1", "rediss://host?ssl_password=***&db=1"),
         ("unix://:s3cret@/run/redis.sock", "unix://:***@/run/redis.sock"),
         ("eve:s3cret@host", "eve:***@host"),
+        ("redis://host?p%61ssword=s3cret", "redis://host?***"),
+        ("redis://host?db=1&passwort=s3cret", "redis://host?db=1&passwort=***"),
+        ("redis://host?password=s3;cret&db=1", "redis://host?password=***&db=1"),
+        ("redis://host?s3cret", "redis://host?***"),
+        ("redis://host?db=1;password=s3cret", "redis://host?db=***"),
+        ("rediss://host?ssl_ca_certs=/a/ca.pem", "rediss://host?ssl_ca_certs=/a/ca.pem"),
     ],
 )
 def test_a_shown_address_holds_no_secret(url: str, shown: str) -> None:
@@ -38,6 +45,24 @@ def test_a_shown_address_holds_no_secret(url: str, shown: str) -> None:
         ("redis://:s3cret@host:port", "can't be parsed"),
         ("redis://[:s3cret@host", "can't be parsed"),
         ("redis://host:0", "port 0"),
+        ("redis://:12#s3cret@host", "/, \\? or # in its login"),
+        ("redis://:12?s3cret@host", "/, \\? or # in its login"),
+        ("redis://:12/s3cret@host", "/, \\? or # in its login"),
+        ("redis://eve:s3cret@host/0#1", "/, \\? or # in its login"),
+        ("redis://host?password=s3cret@x", "an @ or # behind its host"),
+        ("redis://[::1]s3cret", "/, \\? or # in its login"),
+        ("unix://:12/s3cret@/run/redis.sock", "three slashes"),
+        ("unix://run/redis.sock", "three slashes"),
+        ("unix:///run/%00", "names no socket"),
+        ("redis://", "names no host"),
+        ("redis://:1234", "names no host"),
+        ("redis://a..b", "names no host"),
+        ("redis://%00", "names no host"),
+        ("redis:host", "must start with redis://"),
+        (" redis://host", "a space"),
+        ("redis://host ", "a space"),
+        ("redis://host/s3cret", "number of a database"),
+        ("redis://host/0/1", "number of a database"),
     ],
 )
 def test_an_impossible_address_is_refused_in_one_line(url: str, said: str) -> None:
@@ -78,6 +103,27 @@ def test_where_nothing_can_be_told_apart_nothing_is_shown(url: str) -> None:
         resolve(RedisConfig(url=SecretStr(url)))
     assert "hunter2" not in str(info.value)
     assert str(info.value).isprintable()
+
+
+def test_the_scheme_may_be_in_capital_letters() -> None:
+    assert resolve(RedisConfig(url=SecretStr("REDIS://Host/0")))[0] == "redis://Host/0"
+
+
+@pytest.mark.parametrize(
+    ("url", "holds"),
+    [
+        ("redis://eve:s3cret@host", True),
+        ("redis://:s3cret@host", True),
+        ("redis://host?p%61ssword=s3cret", True),
+        ("unix://:s3cret@/run/redis.sock", True),
+        ("redis://publisher@host", False),
+        ("rediss://host/0?ssl_keyfile=client.key", False),
+        ("unix:///run/a:b/redis.sock", False),
+        ("redis://[hunter2", False),
+    ],
+)
+def test_a_password_is_told_from_a_user(url: str, holds: bool) -> None:
+    assert holds_password(url) is holds
 
 
 @pytest.mark.parametrize("query", ["?pass=hunter2", "?db=1&auth=hunter2", "?pwd=hunter2"])

@@ -101,6 +101,17 @@ def test_a_server_that_never_answers_is_given_up(silent_port: int) -> None:
     assert "answer in time" in refusal(f"redis://127.0.0.1:{silent_port}?socket_timeout=0.2")
 
 
+def test_what_only_begins_like_redis_is_none(babbling_port: int) -> None:
+    assert "not a Redis server" in refusal(f"redis://:s3cret@127.0.0.1:{babbling_port}")
+
+
+def test_every_setting_that_may_stand_in_the_query_is_understood(start_redis: StartRedis) -> None:
+    query = "db=1&client_name=bell&username=default&socket_timeout=2&socket_connect_timeout=1.5"
+    url = f"REDIS://127.0.0.1:{start_redis()}?{query}"
+    with connect(RedisConfig(url=SecretStr(url))) as client:
+        assert (client.client_getname(), client.client_info()["db"]) == ("bell", 1)  # type: ignore[index]
+
+
 @pytest.mark.parametrize("query", ["protokoll=3", "db=first", "password=s3cret&cert=x"])
 def test_a_wrong_setting_in_the_query_is_refused(start_redis: StartRedis, query: str) -> None:
     assert "can't be used" in refusal(f"redis://127.0.0.1:{start_redis()}?{query}")

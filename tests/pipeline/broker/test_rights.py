@@ -4,7 +4,6 @@ import re
 import select
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -137,18 +136,6 @@ def test_a_password_file_is_read_again_at_each_connection(
         assert admin.xlen(wire.events_key()) == 2
     assert "changed" not in caplog.text
     assert "PASSWORD" not in caplog.text
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """Of 127.0.0.1, signed by itself; its key stands in the same file."""
-    path = tmp_path / "server.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
-    command += ["-keyout", str(path), "-out", str(tmp_path / "certificate.pem")]
-    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(command, check=True, capture_output=True)
-    path.write_text(path.read_text() + (tmp_path / "certificate.pem").read_text())
-    return path
 
 
 @pytest.fixture
