@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from actors.cli.options import ConfigFile, Prefix, RedisUrl, StateDir, redis_config
-from actors.cli.show import complain, event_line
+from actors.cli.show import complain, event_line, moment, shown, terminal
 from pipeline.broker import open_broker
 from pipeline.errors import ConfigError
 from pipeline.subscribe import DeadLetters, Letter
@@ -39,7 +37,7 @@ def dead(
     and pass over it.
     """
     where = redis_config(redis, state_dir, prefix, config)
-    out = Console(soft_wrap=True, highlight=False)
+    out = terminal()
     with open_broker(where) as broker:
         box = DeadLetters(broker.client, where.prefix)
         found = [letter for letter in box if group is None or letter.group == group]
@@ -62,11 +60,11 @@ def dead(
 
 def _line(letter: Letter) -> Text:
     """``17…-0  12:00:01  alarms, 5 times: RuntimeError: no such bell``, and the event."""
-    at = datetime.fromtimestamp(letter.at).strftime("%Y-%m-%d %H:%M:%S")
-    line = Text(f"{letter.id}  {at}  ")
-    line.append(f"{letter.group}, {letter.deliveries} times: {letter.reason}\n    ", style="bold")
+    line = Text(f"{shown(letter.id)}  {moment(letter.at)}  ")
+    why = f"{letter.group}, {letter.deliveries} times: {letter.reason}"
+    line.append(f"{shown(why)}\n    ", style="bold")
     try:
         line.append_text(event_line(from_fields(letter.original)))
     except ValueError as error:
-        line.append(f"no event: {error}", style="dim")
+        line.append(f"no event: {shown(str(error))}", style="dim")
     return line

@@ -9,10 +9,9 @@ from contextlib import ExitStack
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from actors.cli.options import ConfigFile, Prefix, RedisUrl, StateDir, redis_config
-from actors.cli.show import complain, event_line
+from actors.cli.show import complain, event_line, terminal
 from actors.cli.signals import stopped_by_signals
 from pipeline.broker import open_broker
 from pipeline.errors import ConfigError
@@ -54,7 +53,7 @@ def events(
             "a member of a group waits for events: give --group a name, and leave --no-follow out"
         )
     where = redis_config(redis, state_dir, prefix, config)
-    out = Console(soft_wrap=True, highlight=False)
+    out = terminal()
     with ExitStack() as stack:
         broker = stack.enter_context(open_broker(where))
         stop = stack.enter_context(stopped_by_signals())

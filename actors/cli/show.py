@@ -1,8 +1,10 @@
 """What people see: event lines, progress, the summary of a run."""
 
+import io
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
@@ -15,14 +17,38 @@ from pipeline.run import Outcome
 from pipeline.tally import Tally
 
 LONGEST = 4_000  # characters: a screen, where a message quotes a hostile name
+BEYOND = 1e9  # no score, and 30 years of seconds: a foreign number, of up to 300 digits
 TYPE_STYLES = {EventType.START: "green", EventType.UPDATE: "yellow", EventType.END: "red"}
 
 
 def complain(message: str) -> None:
     """One line on standard error, whatever the names of files in it hold."""
-    line = printable(" ".join(message.split()))
-    line = line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
-    print(f"actionstream: {line}", file=sys.stderr)  # noqa: T201
+    print(f"actionstream: {shown(' '.join(message.split()))}", file=sys.stderr)  # noqa: T201
+
+
+def shown(text: Path | str) -> str:
+    """Text from outside on one line of a screen: it neither steers nor floods a terminal."""
+    line = printable(str(text)[: LONGEST + 1])
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
+
+
+def moment(unix_s: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Local time, ``%f`` in milliseconds; ``?`` where a foreign number is no time of a calendar."""
+    try:
+        then = datetime.fromtimestamp(unix_s)
+    except (OverflowError, OSError, ValueError):  # 1e300, what the C library refuses, nan
+        return "?"
+    return then.strftime(form.replace("%f", f"{then.microsecond // 1000:03}"))
+
+
+def terminal() -> Console:
+    """Standard output, for lines that hold text from outside.
+
+    A character that its encoding lacks is escaped; by default it would end the command.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    return Console(soft_wrap=True, highlight=False)
 
 
 def event_line(event: ActionEvent) -> Text:
@@ -30,25 +56,36 @@ def event_line(event: ActionEvent) -> Text:
     line = Text()
     line.append(f"{_when(event):>12}  ")
     line.append(f"{event.type.value:<6} ", style=TYPE_STYLES[event.type])
-    line.append(f"{event.label} ", style="bold")
-    line.append(f"{event.score:.2f}")
+    line.append(f"{shown(event.label)} ", style="bold")
+    line.append(_short(event.score, 2))
     if event.end_pts_s is not None:
-        line.append(f"  lasted {event.end_pts_s - event.start_pts_s:.1f} s")
-    line.append(f"  {event.stream_id}", style="cyan")
+        line.append(f"  lasted {_short(event.end_pts_s - event.start_pts_s, 1)} s")
+    line.append(f"  {shown(event.stream_id)}", style="cyan")
     if event.flags:
-        line.append(f"  [{', '.join(event.flags)}]", style="dim")
+        line.append(f"  [{shown(', '.join(event.flags))}]", style="dim")
     return line
 
 
 def _when(event: ActionEvent) -> str:
     """Time of day for a camera, position for a file."""
     if event.source_kind == "live":
-        moment = event.start_time if event.end_time is None else event.end_time
-        if moment is not None:
-            return datetime.fromtimestamp(moment).strftime("%H:%M:%S.%f")[:-3]
-    position_s = event.start_pts_s if event.end_pts_s is None else event.end_pts_s
-    minutes, seconds = divmod(position_s, 60)
-    return f"{int(minutes):d}:{seconds:05.2f}"
+        unix_s = event.start_time if event.end_time is None else event.end_time
+        if unix_s is not None:
+            return moment(unix_s, "%H:%M:%S.%f")
+    return _position(event.start_pts_s if event.end_pts_s is None else event.end_pts_s)
+
+
+def _position(pts_s: float) -> str:
+    """``2:05.50``; a stream may begin before 0."""
+    if abs(pts_s) >= BEYOND:
+        return "?"
+    minutes, hundredths = divmod(round(abs(pts_s) * 100), 6000)
+    sign = "-" if pts_s < 0 else ""
+    return f"{sign}{minutes}:{hundredths // 100:02}.{hundredths % 100:02}"
+
+
+def _short(number: float, digits: int) -> str:
+    return f"{number:.{digits}f}" if abs(number) < BEYOND else f"{number:.0e}"
 
 
 class _Position(ProgressColumn):
@@ -87,7 +124,9 @@ class ProgressBars:
         for stream_id, tally in list(tallies.items()):
             total_s = tally.length_ns / NS or None
             if stream_id not in self._tasks:
-                self._tasks[stream_id] = self._progress.add_task(stream_id, total=total_s, events=0)
+                self._tasks[stream_id] = self._progress.add_task(
+                    shown(stream_id), total=total_s, events=0
+                )
             task: object = self._tasks[stream_id]
             position_s = tally.position_ns / NS
             self._progress.update(
@@ -107,7 +146,8 @@ def summary(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         tally = outcome.tally
         counts = (tally.pictures, tally.sampled, tally.scored, tally.events)
-        table.add_row(Text(outcome.stream_id), *map(str, counts), ", ".join(_notes(outcome)))
+        notes = Text(shown(", ".join(_notes(outcome))))
+        table.add_row(Text(shown(outcome.stream_id)), *map(str, counts), notes)
     Console(stderr=True).print(table)
     for outcome in outcomes:
         if outcome.error is not None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from redis.exceptions import RedisError
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from actors.cli.options import ConfigFile, Prefix, RedisUrl, StateDir, redis_config
+from actors.cli.show import moment, shown, terminal
 from pipeline.broker import explain, open_broker
 from pipeline.errors import BrokerError
 from pipeline.sink import left_over
@@ -26,14 +25,14 @@ def status(
 ) -> int:
     """Show the Redis in use, each stream's latest state, and how far consumers have come."""
     where = redis_config(redis, state_dir, prefix, config)
-    out = Console(soft_wrap=True, highlight=False)
+    out = terminal()
     with open_broker(where) as broker:
         kind = "private Redis" if broker.embedded else "Redis"
-        out.print(f"{kind} at {broker.url}    {broker.how_to_connect}", markup=False)
+        out.print(f"{kind} at {shown(broker.url)}    {shown(broker.how_to_connect)}", markup=False)
         streams = Table("stream", "state", "since", "detail", box=None, pad_edge=False)
         for name, line in latest_status(broker.client, where.prefix).items():
-            since = datetime.fromtimestamp(line.at).strftime("%Y-%m-%d %H:%M:%S")
-            streams.add_row(Text(name), Text(line.state), since, Text(line.detail))
+            state, detail = Text(shown(line.state)), Text(shown(line.detail))
+            streams.add_row(Text(shown(name)), state, moment(line.at), detail)
         try:
             kept = broker.client.xlen(events_key(where.prefix))
             dead = broker.client.xlen(dead_key(where.prefix))
@@ -43,8 +42,8 @@ def status(
     more = "; see: actionstream dead" if dead else ""
     out.print(f"{kept} events kept, {dead} dead letters{more}")
     for path, (waiting, oldest_s) in left_over(where).items():
-        since = datetime.fromtimestamp(oldest_s or 0).strftime("%Y-%m-%d %H:%M:%S")
-        out.print(f"{waiting} events wait in {path} since {since}", markup=False)
+        since = moment(oldest_s or 0)
+        out.print(f"{waiting} events wait in {shown(path)} since {since}", markup=False)
     if streams.row_count:
         out.print(streams)
     if groups.row_count:
@@ -58,5 +57,5 @@ def _table(groups: Sequence[GroupState]) -> Table:
         lag = f"{group.lag} or more" if group.at_least else str(group.lag)
         if group.lost:
             lag += f", and {group.lost} trimmed before they were read"
-        table.add_row(Text(group.name), str(group.consumers), str(group.pending), lag)
+        table.add_row(Text(shown(group.name)), str(group.consumers), str(group.pending), lag)
     return table

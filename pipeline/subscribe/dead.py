@@ -49,8 +49,8 @@ class DeadLetters:
         Raises:
             BrokerError: Redis is away or refuses.
         """
-        start = "-"
-        while entries := self._page(start):
+        start: str | None = "-"
+        while start is not None and (entries := self._page(start)):
             yield from (_letter(entry) for entry in entries)
             start = just_after(entries[-1].id)
 
@@ -82,12 +82,13 @@ class DeadLetters:
 
 def _letter(entry: Entry) -> Letter:
     about, original = wire.from_dead_fields(entry.fields)
-    deliveries = about.get("deliveries", "")
+    count = about.get("deliveries", "")
+    is_count = count.isascii() and count.isdigit() and len(count) < 19  # fits 63 bits
     return Letter(
         id=entry.id,
         group=about.get("group", ""),
         consumer=about.get("consumer", ""),
-        deliveries=int(deliveries) if deliveries.isascii() and deliveries.isdigit() else 0,
+        deliveries=int(count) if is_count else 0,
         reason=about.get("reason", ""),
         at=int(entry.id.partition("-")[0]) / 1000,
         original=original,

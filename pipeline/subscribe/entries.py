@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 FIRST = "0-0"
 """Before every entry: where a reading starts, and where XAUTOCLAIM's cursor ends."""
+LARGEST = 2**64 - 1  # either half of an id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +36,12 @@ def from_streams(reply: object) -> list[Entry]:
     return from_stream(entries)
 
 
-def just_after(entry_id: str) -> str:
-    """The least id above: 7-1 -> 7-2."""
+def just_after(entry_id: str) -> str | None:
+    """The least id above, None above the last: 7-1 -> 7-2."""
     time_ms, _, number = entry_id.partition("-")
-    return f"{time_ms}-{int(number) + 1}"
+    if int(number) < LARGEST:
+        return f"{time_ms}-{int(number) + 1}"
+    return f"{int(time_ms) + 1}-0" if int(time_ms) < LARGEST else None
 
 
 def just_before(entry_id: str) -> str:
@@ -46,4 +49,4 @@ def just_before(entry_id: str) -> str:
     time_ms, _, number = entry_id.partition("-")
     if int(number) > 0:
         return f"{time_ms}-{int(number) - 1}"
-    return f"{int(time_ms) - 1}-{2**64 - 1}" if int(time_ms) > 0 else FIRST
+    return f"{int(time_ms) - 1}-{LARGEST}" if int(time_ms) > 0 else FIRST

@@ -15,7 +15,7 @@ from pipeline import wire
 from pipeline.broker import place
 from pipeline.errors import BrokerError
 from pipeline.subscribe.advice import explained
-from pipeline.subscribe.entries import from_stream
+from pipeline.subscribe.entries import from_stream, just_after
 
 COUNTED = 1000  # entries, about 0.6 MB
 
@@ -60,7 +60,9 @@ def _state(client: redis.Redis, key: str, group: dict[str, object]) -> GroupStat
         lag=0,
     )
     if group.get("lag") is None:
-        after = f"({group['last-delivered-id']}"
+        after = just_after(str(group["last-delivered-id"]))
+        if after is None:
+            return state
         left = len(from_stream(client.xrange(key, min=after, count=COUNTED + 1)))
         return replace(state, lag=min(left, COUNTED), at_least=left > COUNTED)
     unread, kept = int(str(group["lag"])), int(str(client.xlen(key)))

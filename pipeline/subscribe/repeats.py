@@ -2,12 +2,16 @@
 
 from collections import OrderedDict
 
+from pipeline.printable import printable
 from pipeline.records import ActionEvent
 
 
 def identity(event: ActionEvent) -> str:
-    """What a repeat shares with the original: ``event_id:seq``."""
-    return f"{event.event_id}:{event.seq}"
+    """What a repeat shares with the original: ``event_id:seq``.
+
+    Printable: JSON may hold half a character (U+D800), which a Redis client can't send.
+    """
+    return f"{printable(event.event_id)}:{event.seq}"
 
 
 class Recent:

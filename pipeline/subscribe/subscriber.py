@@ -48,6 +48,7 @@ from pipeline import wire
 from pipeline.broker import Patience, Trial, code, connect, place, private_client
 from pipeline.config import RedisConfig
 from pipeline.errors import BrokerError
+from pipeline.printable import printable
 from pipeline.records import ActionEvent
 from pipeline.subscribe.advice import advice
 from pipeline.subscribe.choice import Choice
@@ -275,6 +276,7 @@ class Subscriber:
             self._bury(entry, "dead", f"{type(failure).__name__}: {failure}"[:500])
 
     def _bury(self, entry: Entry, reason_counted: str, reason: str) -> None:
+        reason = printable(reason)  # it may quote the event
         log.warning("entry %s goes to the dead letters: %s", entry.id, reason)
         self.counts[reason_counted] += 1
         self._insist(lambda: self._group.bury(entry, reason))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 import redis
 
 from pipeline import wire
@@ -70,3 +71,16 @@ def test_there_may_be_many_and_some_that_others_wrote(redis_client: redis.Redis)
     assert [int(letter.reason) for letter in letters] == list(range(PAGE + 1))
     assert letters[0].original == {}
     assert letters[0].deliveries == 0
+
+
+@pytest.mark.parametrize("count", ["9" * 5000, "-1", "٣", ""])
+def test_a_count_that_is_none_is_0(redis_client: redis.Redis, count: str) -> None:
+    redis_client.xadd(wire.dead_key(), {"dead_deliveries": count})
+    assert [letter.deliveries for letter in DeadLetters(redis_client)] == [0]
+
+
+def test_the_last_ids_there_can_be_are_read_to_their_end(redis_client: redis.Redis) -> None:
+    last = 2**64 - 1
+    for entry_id in (f"{last - 1}-{last}", f"{last}-0", f"{last}-{last}"):
+        redis_client.xadd(wire.dead_key(), {"dead_reason": "x"}, id=entry_id)
+    assert [letter.id for letter in DeadLetters(redis_client)][-1] == f"{last}-{last}"

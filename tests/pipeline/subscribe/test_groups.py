@@ -34,6 +34,14 @@ def test_lag_and_pending_of_each_group(redis_client: redis.Redis, make_event: Ma
     ]
 
 
+def test_a_group_that_was_set_to_the_last_id_there_can_be_has_no_lag(
+    redis_client: redis.Redis, make_event: MakeEvent
+) -> None:
+    RedisSink(redis_client).write([make_event(0)])
+    redis_client.xgroup_create(KEY, "alarms", id=f"{2**64 - 1}-{2**64 - 1}")
+    assert [(state.name, state.lag) for state in group_states(redis_client)] == [("alarms", 0)]
+
+
 @pytest.mark.parametrize(("written", "at_least"), [(10, False), (COUNTED + 10, True)])
 def test_a_lag_that_redis_lost_is_counted(
     redis_client: redis.Redis, make_event: MakeEvent, written: int, at_least: bool

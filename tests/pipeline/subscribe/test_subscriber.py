@@ -1,5 +1,6 @@
 """A subscriber against a real server: what is handled, what comes again, what is given up."""
 
+import json
 import os
 import signal
 import threading
@@ -16,7 +17,7 @@ from pipeline.broker import EmbeddedServer, Patience
 from pipeline.errors import BrokerError, ConfigError
 from pipeline.records import ActionEvent
 from pipeline.sink import RedisSink
-from pipeline.subscribe import Rules, Subscriber
+from pipeline.subscribe import DeadLetters, Rules, Subscriber
 
 MakeEvent = Callable[..., ActionEvent]
 WaitUntil = Callable[..., None]
@@ -403,3 +404,29 @@ def test_another_kind_of_key_is_said_at_once(redis_client: redis.Redis) -> None:
 def test_impossible_rules_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Rules(**wrong)
+
+
+def test_half_a_character_in_an_event_neither_ends_the_reader_nor_its_burial(
+    redis_client: redis.Redis, make_event: MakeEvent
+) -> None:
+    fields = wire.to_fields(make_event(0, label="\ud800\x1b]0;x\x07"))
+    rest = json.loads(fields["data"]) | {"event_id": "\ud800", "label": "\ud800\x1b]0;x\x07"}
+    stored = {name: fields[name] for name in ("schema_version", "seq", "type", "stream_id")}
+    redis_client.xadd(KEY, {**stored, "data": json.dumps(rest)})
+    RedisSink(redis_client).write([make_event(1)])
+    rules = Rules(block_s=0.02, sweep_s=0.05, claim_idle_s=60, max_deliveries=2)
+    reader = subscriber(redis_client, rules=rules)
+    seen = []
+
+    def handle(event: ActionEvent) -> None:
+        seen.append(event.seq)
+        if seen.count(0) == 2 and 1 in seen:
+            reader.stop()
+        if not event.seq:
+            raise RuntimeError(f"no bell for {event.label}")
+
+    reader.run(handle)
+    reader.close()
+    assert sorted(seen) == [0, 0, 1]
+    (letter,) = DeadLetters(redis_client)
+    assert letter.reason == r"RuntimeError: no bell for \ud800\x1b]0;x\x07"
