@@ -17,21 +17,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from threading import Event, RLock
 
 import ray
-from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import GetTimeoutError, RayActorError
 
 from actors.cameras import Cameras
 from actors.jobs import Job, Jobs
-from actors.parts import Parts, find, kill, made_of
-from actors.publisher import Publisher
-from actors.pulse import PartLost
+from actors.parts import Parts, kill, made_of
+from actors.publishing import Publishing
 from actors.snapshot import PartSnapshot, StreamSnapshot, StreamState
-from actors.watch import Bounds, PublisherWatch, RecognizerWatch
+from actors.watch import Bounds, RecognizerWatch
 from pipeline.config import Config, RedisConfig
 from pipeline.cpus import usable_cpus
 from pipeline.errors import ConfigError
@@ -48,7 +45,6 @@ log = logging.getLogger(__name__)
 POLL_S = 0.2
 CALM_S = 1.0  # between two questions while nothing is about to change: each costs 4 ms of CPU
 TAKE_S = 1.0  # for the publisher's events, which wait there if it is busy
-CLOSE_S = 30.0  # the publisher waits 5 s for Redis
 DRAIN_S = 30.0  # last windows are scored, and a connection that hangs is left after 2 s
 MANY_FILES = 4  # fewer don't fill a batch, and would wait for nothing
 FILES_PER_CAMERA = 2  # one decodes while the other waits for its windows; larger batches, too
@@ -78,10 +74,7 @@ class Supervisor:
         With ``stays`` it goes on without a stream, since cameras may be attached. ``bounds``: how
         long a part may be silent before it is started again.
         """
-        self._keep_events = keep_events
         self._stays = stays
-        self._origin = origin
-        self._redis = redis
         self._bounds = bounds or Bounds()
         self._live = stays or any(source.kind == "live" for source in sources)
         cameras = min(len(sources), usable_cpus())
@@ -101,8 +94,16 @@ class Supervisor:
         self._lock = RLock()
         self._draining = False
         self._recognizers: dict[str, RecognizerWatch] = {}
-        self._publisher: PublisherWatch | None = None
         self._jobs = Jobs(keeps_events=keep_events)
+        self._publishing = Publishing(
+            self._parts,
+            self._bounds,
+            origin,
+            redis,
+            keep=keep_events,
+            live=self._live,
+            died=self._jobs.publisher_died,
+        )
         self._cameras = Cameras(self._parts, self._jobs, self._bounds, gone=self._gone)
         self._cameras.streams_each = streams_each
         recognizers = self._parts.recognizers
@@ -111,13 +112,11 @@ class Supervisor:
             self._jobs.drop(source.stream_id)  # shown once it runs
             self._jobs.kinds[source.stream_id] = source.kind
         self._restarts = 0
-        self._taken = 0
-        """Events that this publisher has given us."""
 
     @property
     def restarts(self) -> int:
         """Actors that had to be started again."""
-        return self._restarts + self._cameras.restarts
+        return self._restarts + self._cameras.restarts + self._publishing.restarts
 
     @property
     def states(self) -> dict[str, StreamState]:
@@ -160,9 +159,7 @@ class Supervisor:
             if name not in found:
                 start()
             self._recognizers[name] = RecognizerWatch(name, start, self._bounds)
-        if self.name_of("publisher") not in found:
-            self._parts.start_publisher(self._origin, self._redis, keep=self._keep_events)
-        self._watch_publisher()
+        self._publishing.start(adopted=self._publishing.name in found)
         self._cameras.adopt(sorted(found))
         while len(self._cameras.watches) < self._cameras_wanted:
             self._cameras.start(self._cameras.free_name())
@@ -199,7 +196,7 @@ class Supervisor:
         with self._lock:
             self._cameras.let_go_of_the_rest()
             every_s = CALM_S if self._jobs.calm else 0.0
-            self._look_at_publisher(every_s)
+            self._publishing.look(every_s)
             for watch in self._recognizers.values():
                 self._restarts += watch.look()
                 watch.ask(every_s)
@@ -247,8 +244,7 @@ class Supervisor:
         self._jobs.states[stream_id] = StreamState(
             stream_id=stream_id, state=state.value, detail=detail, tally=tally
         )
-        if self._publisher is not None:
-            self._publisher.actor.report.remote(stream_id, state.value, detail)
+        self._publishing.report(stream_id, state.value, detail)
 
     def has(self, stream_id: str) -> bool:
         """Does a stream of that name run, or wait to?"""
@@ -267,21 +263,16 @@ class Supervisor:
 
     def take_events(self) -> list[ActionEvent]:
         """Events since the last call, if they are kept; a publisher at work gives them later."""
-        assert self._publisher is not None
-        limit_s = DRAIN_S if self._draining else TAKE_S
         try:
-            events: list[ActionEvent] = ray.get(
-                self._publisher.actor.take.remote(self._taken), timeout=limit_s
-            )
+            events = self._publishing.take(DRAIN_S if self._draining else TAKE_S)
         except RayActorError:
             with self._lock:
-                self._replace_publisher("died")
+                self._publishing.replace("died")
             return []
         except GetTimeoutError:
             if self._draining:
                 log.warning("the publisher is silent; its last events are missing")
             return []
-        self._taken += len(events)
         self._jobs.untaken.clear()
         return events
 
@@ -301,18 +292,14 @@ class Supervisor:
                     self._jobs.waiting.extend(self._jobs.lost(name))
             else:
                 self._cameras.note(name, states)
-        if self._publisher is not None:
-            with suppress(RayActorError, GetTimeoutError):
-                ray.get(self._publisher.actor.end_open.remote(), timeout=DRAIN_S)
+        self._publishing.end_open(DRAIN_S)
         with self._lock:
             self._jobs.stop()
 
     def stop(self) -> None:
         """End every actor: they are detached, so nobody else would."""
-        if self._publisher is not None:
-            with suppress(RayError):
-                ray.get(self._publisher.actor.close.remote(), timeout=CLOSE_S)
-        for name in [*self._cameras.watches, *self._parts.recognizers, self.name_of("publisher")]:
+        self._publishing.close()
+        for name in [*self._cameras.watches, *self._parts.recognizers, self._publishing.name]:
             kill(name)
 
     def __enter__(self) -> Supervisor:
@@ -326,29 +313,8 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _watch_publisher(self) -> None:
-        actor: ActorHandle[Publisher] = find(self.name_of("publisher"))
-        self._publisher = PublisherWatch(actor, self._bounds, live=self._live)
-
-    def _look_at_publisher(self, ask_every_s: float) -> None:
-        assert self._publisher is not None
-        try:
-            self._publisher.look()
-        except PartLost as lost:
-            self._replace_publisher(str(lost))
-        self._publisher.ask(ask_every_s)
-
-    def _replace_publisher(self, why: str) -> None:
-        log.warning("%s %s; it is started again", self.name_of("publisher"), why)
-        self._restarts += 1
-        self._parts.start_publisher(self._origin, self._redis, keep=self._keep_events)
-        self._watch_publisher()
-        self._taken = 0
-        self._jobs.publisher_died()
-
     def _gone(self, stream_id: str) -> None:
         """Say for a stream that no camera actor has that it is detached."""
         self._jobs.drop(stream_id)
-        if self._publisher is not None:
-            self._publisher.actor.forget.remote(stream_id)
-            self._publisher.actor.report.remote(stream_id, CameraState.DETACHED.value, "")
+        self._publishing.forget(stream_id)
+        self._publishing.report(stream_id, CameraState.DETACHED.value, "")

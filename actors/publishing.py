@@ -1,0 +1,114 @@
+"""The publisher of a deployment: started, watched, replaced, and what it is told and asked.
+
+Not for several threads: the supervisor holds its lock around each call but ``take``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError, RayActorError, RayError
+
+from actors.parts import Parts, find
+from actors.publisher import Publisher
+from actors.pulse import PartLost
+from actors.watch import Bounds, PublisherWatch
+from pipeline.config import RedisConfig
+from pipeline.events import Origin
+from pipeline.records import ActionEvent
+
+log = logging.getLogger(__name__)
+
+CLOSE_S = 30.0  # it waits 5 s for Redis
+
+
+class Publishing:
+    """The publisher that there is at the moment."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        bounds: Bounds,
+        origin: Origin,
+        redis: RedisConfig | None,
+        *,
+        keep: bool,
+        live: bool,
+        died: Callable[[], None],
+    ) -> None:
+        """``died`` is called once there is another one; see ``Publisher`` for the rest."""
+        self.name = parts.name_of("publisher")
+        self.restarts = 0
+        self._parts = parts
+        self._bounds = bounds
+        self._origin = origin
+        self._redis = redis
+        self._keep = keep
+        self._live = live
+        self._died = died
+        self._watch: PublisherWatch | None = None
+        self._taken = 0
+        """Events that this one has given us."""
+
+    def start(self, *, adopted: bool) -> None:
+        """A new one, unless one that is there was ``adopted``."""
+        if not adopted:
+            self._parts.start_publisher(self._origin, self._redis, keep=self._keep)
+        actor: ActorHandle[Publisher] = find(self.name)
+        self._watch = PublisherWatch(actor, self._bounds, live=self._live)
+        self._taken = 0
+
+    def look(self, ask_every_s: float) -> None:
+        """See whether it is there, and do what is due."""
+        assert self._watch is not None
+        try:
+            self._watch.look()
+        except PartLost as lost:
+            self.replace(str(lost))
+        self._watch.ask(ask_every_s)
+
+    def replace(self, why: str) -> None:
+        """Another one in its place."""
+        log.warning("%s %s; it is started again", self.name, why)
+        self.restarts += 1
+        self.start(adopted=False)
+        self._died()
+
+    def take(self, limit_s: float) -> list[ActionEvent]:
+        """Events since the last call, if they are kept.
+
+        Raises:
+            RayActorError: it is dead.
+            GetTimeoutError: it is busy, and has them still.
+        """
+        assert self._watch is not None
+        asked = self._watch.actor.take.remote(self._taken)
+        events: list[ActionEvent] = ray.get(asked, timeout=limit_s)
+        self._taken += len(events)
+        return events
+
+    def report(self, stream_id: str, state: str, detail: str) -> None:
+        """Have a stream's change of state written."""
+        if self._watch is not None:
+            self._watch.actor.report.remote(stream_id, state, detail)
+
+    def forget(self, stream_id: str) -> None:
+        """Have what a stream left open ended."""
+        if self._watch is not None:
+            self._watch.actor.forget.remote(stream_id)
+
+    def end_open(self, limit_s: float) -> None:
+        """Have ended what is open on all streams."""
+        if self._watch is not None:
+            with suppress(RayActorError, GetTimeoutError):
+                ray.get(self._watch.actor.end_open.remote(), timeout=limit_s)
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        if self._watch is not None:
+            with suppress(RayError):
+                ray.get(self._watch.actor.close.remote(), timeout=CLOSE_S)
