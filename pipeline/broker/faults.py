@@ -25,6 +25,8 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from pipeline.printable import printable
+
 _PASSING = frozenset(
     "BUSY CLUSTERDOWN LOADING MASTERDOWN MISCONF NOREPLICAS OOM READONLY TRYAGAIN UNBLOCKED".split()
 )
@@ -128,7 +130,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 def _brief(error: Exception) -> str:
     text = " ".join(_reply(error).split())
-    return text[:160] or type(error).__name__
+    return printable(text[:160]) or type(error).__name__
 
 
 def _reply(error: Exception) -> str:
