@@ -65,11 +65,13 @@ def is_safetensors(path: Path) -> bool:
         raise ModelError(f"{path}: can't be read: {error.strerror}") from None
     if not head:
         raise CheckpointRefused(f"{path}: the file is empty; was it copied to its end?")
+    if head[8:9] == b"{":  # asked first: the length before it may begin with any byte, as "<"
+        return True
     if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":
         raise CheckpointRefused(
             f"{path}: a web page, not a checkpoint; download the file itself, not its page"
         )
-    return head[8:9] == b"{" or path.suffix == ".safetensors"
+    return path.suffix == ".safetensors"
 
 
 def digest_of(state: State, spec: ModelSpec) -> str:

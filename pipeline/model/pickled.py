@@ -1,56 +1,39 @@
 """Pickled checkpoints, read without running what they contain.
 
-In: a file that ``torch.save`` wrote, in its zip format or the one before. Out: named tensors. Only
-what is on a short list is ever built; anything else that a pickle asks for ends the reading.
+In: a file that ``torch.save`` wrote, in its zip format or the one before. Out: named tensors. It
+takes no more memory than the file has bytes, and a hundred bytes for each step of its pickle.
 """
 
-import argparse
-import pickle
-import re
 import struct
-import warnings
 import zipfile
-from collections import Counter, OrderedDict
-from collections.abc import Callable
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO
 
-import numpy as np
-import torch
 from torch import Tensor
+from torch import strided as dense
 
 from pipeline.errors import CheckpointRefused
+from pipeline.model.allowed import Unknown
+from pipeline.model.archive import HEADER, Archive, Packed, Program
+from pipeline.model.storages import Storages
+from pipeline.model.unpickle import Foreign, TooLarge, Uncheckable, Unpickler
+from pipeline.printable import printable
 
-Rebuild = Callable[..., object]
+MAGIC = 0x1950A86A20F9469CFC6C  # begins the format before zip
+VERSION = 1001  # of that format, the only one
 
-
-def _numpy_rebuilders() -> list[tuple[Rebuild, str]]:
-    """What numpy pickles scalars and arrays by, under its names before and since version 2."""
-    found = [cast("Rebuild", value.__reduce__()[0]) for value in (np.float32(0), np.zeros(0))]
-    return [
-        (rebuild, f"numpy.{core}.multiarray.{rebuild.__name__}")
-        for rebuild in found
-        for core in ("core", "_core")
-    ]
-
-
-HARMLESS: list[Rebuild | tuple[Rebuild, str]] = [
-    argparse.Namespace,
-    Counter,
-    OrderedDict,
-    np.dtype,
-    np.ndarray,
-    np.float32,
-    np.float64,
-    *_numpy_rebuilders(),
-    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?")),
-]
-"""What training scripts put beside the weights, and can't do anything when it is loaded."""
-
-NOT_WHOLE = (zipfile.BadZipFile, struct.error)  # raised inside by files cut short
-ZIP = b"PK\x03\x04"
-UNCHECKABLE = (b"\x80\x04", b"\x80\x05")  # pickle protocols that torch's safe reader doesn't know
+DAMAGED = (
+    ArithmeticError,  # numbers that no tensor's shape has
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    EOFError,
+    OSError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+"""What the readers raise for files cut short, or made up."""
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -59,8 +42,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointRefused: no checkpoint, a damaged one, or one that wants to run code.
     """
-    _check_sizes(path)
-    loaded = _load(path)
+    loaded = read_pickled(path)
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not state:
         raise CheckpointRefused(f"{path}: holds no state dict (parameter names and tensors)")
@@ -72,28 +54,92 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if len(bare) < len(state):
         twice = next(name for name in state if f"module.{name}" in state)
         raise CheckpointRefused(
-            f"{path}: holds both {twice} and module.{twice}, so which one counts can't be told"
+            f"{path}: holds both {printable(twice)} and module.{printable(twice)}, so which one "
+            "counts can't be told"
         )
     return bare
 
 
-def _check_sizes(path: Path) -> None:
-    """Nothing in it becomes much larger than the file: ``torch.save`` compresses nothing."""
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        fills = data.find(b"\nbytearray\n") >= 0  # torch lets a pickle ask for any number of bytes
-        if data[: len(ZIP)] != ZIP or fills:
-            parts = 0
-        else:
-            try:
-                with zipfile.ZipFile(file) as archive:
-                    parts = sum(member.file_size for member in archive.infolist())
-            except (OSError, ValueError, LookupError, RuntimeError, *NOT_WHOLE):
-                raise _damaged(path) from None
-    if fills or parts > _file_size(path):
+def read_pickled(path: Path) -> object:
+    """What ``torch.save`` was given: dicts, lists, numbers, text, tensors; others are ``INERT``.
+
+    Raises:
+        CheckpointRefused: none of its files, a damaged one, or one that wants to run code.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(HEADER))
+            file.seek(0)
+            read = _read_archive if head == HEADER else _read_row
+            return read(file, _file_size(path))
+    except Unknown as error:
         raise CheckpointRefused(
-            f"{path}: unpacked, it would be larger than it is, as no checkpoint that torch.save "
-            "wrote; refused"
-        )
+            f"{path}: wants to run code when it is loaded{_shown(str(error))}; refused. Ask its "
+            "author for a file that holds tensors only"
+        ) from None
+    except (Foreign, Uncheckable, Packed, Program, TooLarge) as error:
+        raise CheckpointRefused(f"{path}: {WHY[type(error)]}") from None
+    except DAMAGED:
+        raise CheckpointRefused(
+            f"{path}: damaged, or cut short; copy it again from where it came from"
+        ) from None
+
+
+WHY: dict[type[Exception], str] = {
+    Foreign: "damaged, or not a checkpoint at all",
+    Uncheckable: (
+        "a pickle in which code can't be told from data before it runs; refused. "
+        "Save it again with the default protocol of torch.save"
+    ),
+    Packed: (
+        "its parts are compressed, so they may be much larger than they look, and torch.save "
+        "compresses nothing; refused. Unpack it, and pack it again with: zip -0 -r"
+    ),
+    Program: "TorchScript, which is a program; save the state_dict() of its module instead",
+    TooLarge: (
+        "would take much more memory or time than a checkpoint of its size; refused. Ask its "
+        "author for a file that holds the state dict only"
+    ),
+}
+
+
+def _read_archive(file: BinaryIO, size: int) -> object:
+    archive, storages = Archive(file, size), Storages(size)
+    swap = False
+    if "byteorder" in archive:
+        archive.seek("byteorder")
+        swap = file.read(3) == b"big"
+    archive.seek("data.pkl")
+    value = Unpickler(file, size, storages).load()
+    for key in storages.keys():  # noqa: SIM118
+        if archive.seek(f"data/{key}") != storages.size(key):
+            raise EOFError
+        storages.fill(key, file, swap=swap)
+    return value
+
+
+def _read_row(file: BinaryIO, size: int) -> object:
+    """Five pickles in a row, and the numbers in the order of the last one's keys."""
+    storages = Storages(size)
+    pickles = Unpickler(file, size, storages)
+    if pickles.load() != MAGIC or pickles.load() != VERSION:
+        raise ValueError
+    pickles.load()  # about the machine
+    value, keys = pickles.load(), pickles.load()
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise TypeError
+    if set(keys) != set(storages.keys()):
+        raise LookupError
+    for key in keys:
+        if int.from_bytes(file.read(8), "little") != storages.count(key):
+            raise ValueError
+        storages.fill(key, file)
+    return value
+
+
+def _shown(name: str) -> str:
+    """In brackets, unless it could steer a terminal."""
+    return f" ({name})" if name.replace(".", "_").isidentifier() and name.isascii() else ""
 
 
 def _file_size(path: Path) -> int:
@@ -101,52 +147,11 @@ def _file_size(path: Path) -> int:
     return path.stat().st_size
 
 
-def _load(path: Path) -> object:
-    try:
-        with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about unusual protocols, which are refused below
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise _refusal(path, str(error)) from None
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, *NOT_WHOLE):
-        raise _damaged(path) from None
-    except Exception as error:  # noqa: BLE001 - a hostile pickle may raise anything
-        raise CheckpointRefused(
-            f"{path}: not a checkpoint that can be read ({type(error).__name__})"
-        ) from None
-
-
-def _damaged(path: Path) -> CheckpointRefused:
-    return CheckpointRefused(
-        f"{path}: damaged, or cut short; copy it again from where it came from"
-    )
-
-
 def _is_plain(value: object) -> bool:
     """A tensor of real numbers that holds all its values itself: no view that is larger."""
     return (
         isinstance(value, Tensor)
-        and value.layout is torch.strided
-        and not (value.is_complex() or value.is_quantized or value.is_meta)
+        and value.layout is dense
+        and not (value.is_complex() or value.is_quantized)
         and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
     )
-
-
-def _refusal(path: Path, text: str) -> CheckpointRefused:
-    if "Unsupported operand" in text:
-        with path.open("rb") as file:
-            head = file.read(4)
-        if head != ZIP and head[:2] not in UNCHECKABLE:
-            return CheckpointRefused(f"{path}: damaged, or not a checkpoint at all")
-        return CheckpointRefused(
-            f"{path}: a pickle in which code can't be told from data before it runs; refused. "
-            "Save it again with the default protocol of torch.save"
-        )
-    wanted = re.search(r"(?:GLOBAL |class |function )([\w.]+)", text)
-    if "nsupported" in text or wanted:
-        what = f" ({wanted[1]})" if wanted else ""
-        return CheckpointRefused(
-            f"{path}: wants to run code when it is loaded{what}; refused. Ask its author for a "
-            "file that holds tensors only"
-        )
-    return CheckpointRefused(f"{path}: damaged, or not a checkpoint at all")

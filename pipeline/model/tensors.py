@@ -8,6 +8,7 @@ from torch import Tensor
 from pipeline.errors import CheckpointMismatch, CheckpointRefused
 from pipeline.model.family import bare
 from pipeline.model.spec import AnyArchitecture
+from pipeline.printable import printable
 
 State = Mapping[str, Tensor]
 
@@ -56,9 +57,11 @@ def check_values(state: State, path: Path) -> None:
     """
     for name, tensor in state.items():
         if not tensor.float().isfinite().all():
-            raise CheckpointRefused(f"{path}: {name} holds values that are not finite numbers")
+            raise CheckpointRefused(
+                f"{path}: {printable(name)} holds values that are not finite numbers"
+            )
         if name.endswith(".running_var") and (tensor < 0).any():
-            raise CheckpointRefused(f"{path}: {name} holds variances below zero")
+            raise CheckpointRefused(f"{path}: {printable(name)} holds variances below zero")
 
 
 def count(state: State, prefix: str) -> int:
@@ -81,4 +84,5 @@ def listed(what: str, names: Iterable[str], shown: int = SHOWN) -> str:
     if not found:
         return ""
     more = f" and {len(found) - shown} more" if len(found) > shown else ""
-    return f"{len(found)} {what}: {', '.join(name[:LONGEST] for name in found[:shown])}{more}"
+    names = ", ".join(printable(name)[:LONGEST] for name in found[:shown])
+    return f"{len(found)} {what}: {names}{more}"

@@ -5,15 +5,18 @@ Read without running code. Cost: three to four times the weights, in memory and 
 """
 
 import io
+import itertools
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
 
 from pipeline.errors import CheckpointRefused, ConfigError, TrainingError
+from pipeline.model.pickled import read_pickled
 from pipeline.training.config import TrainConfig, differences
 
 VERSION = 1
@@ -39,6 +42,12 @@ class Checkpoint(TypedDict):
     meter: dict[str, float]
     history: list[dict[str, float]]
     elapsed_s: float
+
+
+KINDS = {name: get_origin(kind) or kind for name, kind in get_type_hints(Checkpoint).items()}
+LEVELS = 8  # of dicts and lists; a checkpoint has 5
+ITEMS = 1_000_000  # on one level
+NO_RUN = "{path}: no checkpoint of a training run ({why}); train into another --out"
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -81,16 +90,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
         CheckpointRefused: damaged, of something else, or of another version.
     """
     try:
-        state: Checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        version = state["version"]
-    except Exception as error:  # noqa: BLE001  torch raises a dozen kinds for damaged files
-        raise CheckpointRefused(
-            f"{path}: no checkpoint of a training run, or damaged ({type(error).__name__}); "
-            "train into another --out"
-        ) from None
-    if version != VERSION:
+        state = read_pickled(path)
+    except CheckpointRefused as error:
+        raise CheckpointRefused(f"{error}; or train into another --out") from None
+    version = state.get("version") if isinstance(state, dict) else None
+    if type(version) is int and version != VERSION:
         raise CheckpointRefused(f"{path}: of version {version}, this program reads {VERSION}")
-    return state
+    if not isinstance(state, dict) or not _is_shallow(state):
+        raise CheckpointRefused(NO_RUN.format(path=path, why="it holds something else"))
+    for name, kind in KINDS.items():
+        if not isinstance(state.get(name), kind):
+            why = f"its {name} is missing, or no {kind.__name__}"
+            raise CheckpointRefused(NO_RUN.format(path=path, why=why))
+    return cast("Checkpoint", state)
 
 
 def check_same(
@@ -117,6 +129,23 @@ def check_same(
             f"{path} is of a run with another config ({'; '.join(found)}); "
             "go on with the same one, or train into another --out"
         )
+
+
+def _is_shallow(state: object) -> bool:
+    """Whether it can be copied and compared by functions that call themselves."""
+    level = [state]
+    for _ in range(LEVELS):
+        inner = itertools.chain.from_iterable(map(_items, level))
+        level = list(itertools.islice(inner, ITEMS))
+        if len(level) == ITEMS:  # the same list may be in it again and again
+            return False
+    return not level
+
+
+def _items(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 def _sync(folder: Path) -> None:

@@ -214,6 +214,20 @@ def test_a_bundle_cut_short_is_refused(
     assert "damaged" in refusal(path)
 
 
+def test_a_bundle_whose_first_byte_is_that_of_a_web_page_loads(
+    tmp_path: Path, make_recognizer: Callable[..., Recognizer]
+) -> None:
+    path = tmp_path / "x.safetensors"
+    save_bundle(make_recognizer(), path)
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    longer = size + (ord("<") - size) % 256  # a header may end in blanks
+    header = data[8 : 8 + size].ljust(longer)
+    path.write_bytes(struct.pack("<Q", longer) + header + data[8 + size :])
+    assert path.read_bytes().startswith(b"<")
+    assert load(path, device="cpu").spec.architecture.frames == 4
+
+
 def test_a_safetensors_file_of_somebody_else_says_how_to_convert(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(3)}, tmp_path / "x.safetensors")
     assert "actionstream model convert" in refusal(tmp_path / "x.safetensors")
@@ -231,11 +245,12 @@ def zipped(path: Path, pickled: bytes, zeros_mib: int = 0) -> Path:
 
 
 def test_what_becomes_much_larger_than_its_file_is_not_unpacked(tmp_path: Path) -> None:
-    assert "larger" in refusal(zipped(tmp_path / "bomb.pth", b"\x80\x02}.", zeros_mib=64))
+    compressed = "its parts are compressed"
+    assert compressed in refusal(zipped(tmp_path / "bomb.pth", b"\x80\x02}.", zeros_mib=64))
     filled = b"\x80\x02c__builtin__\nbytearray\n\x8a\x05\x00\x00\x00\x00\x04\x85R."
-    assert "larger" in refusal(zipped(tmp_path / "bytes.pth", filled))
+    assert compressed in refusal(zipped(tmp_path / "bytes.pth", filled))
     (tmp_path / "old.pth").write_bytes(filled)
-    assert "larger" in refusal(tmp_path / "old.pth")
+    assert "damaged" in refusal(tmp_path / "old.pth")
 
 
 def test_tensors_that_share_memory_are_refused(tmp_path: Path) -> None:
