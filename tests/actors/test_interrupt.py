@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ def test_ctrl_c_while_it_starts_is_one_line(library: str, wait_until: Callable[.
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # nohup's is deaf to it
     )
     maps = Path(f"/proc/{child.pid}/maps")
     wait_until(lambda: library in maps.read_text(), f"{library} is being loaded", timeout_s=100)
