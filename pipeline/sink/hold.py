@@ -12,7 +12,7 @@ import logging
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 DISK_WAIT_S = 1.0  # between two attempts at a disk that takes nothing
 ADOPT_S = 10.0  # how soon the events of a process that died beside us are found
 SLOTS = 64  # processes with the same state folder and the same Redis
-CHUNK = 1000  # rows taken over at once
 REMEMBERED = 1000  # rows: while Redis takes events, none is read from disk again
 
 
@@ -255,7 +254,7 @@ class Hold:
                 left = self._sound(path, every_row=True)
             except (OSError, sqlite3.Error, Damaged):
                 continue  # in use; or not to be had, which is asked again
-            for rows in _in_chunks(left):
+            for rows in left.chunks():
                 self._add([(row.event, row.written_s) for row in rows])
                 self._save()
             self._add([(end, self._now()) for end in left.interrupted()])
@@ -281,13 +280,6 @@ class Hold:
 
 def _is_live(row: Row) -> bool:
     return row.event.source_kind == "live"
-
-
-def _in_chunks(journal: Journal) -> Iterator[list[Row]]:
-    after = 0
-    while rows := journal.read(after, CHUNK):
-        yield rows
-        after = rows[-1].id
 
 
 def _wants_reopening(error: Exception) -> bool:

@@ -15,6 +15,7 @@ import fcntl
 import os
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -112,6 +113,13 @@ class Journal:
         )
         return list(_rows(found))
 
+    def chunks(self) -> Iterator[list[Row]]:
+        """All of them, the oldest first, some at a time."""
+        after = 0
+        while rows := self.read(after, CHUNK):
+            yield rows
+            after = rows[-1].id
+
     def read_live(self, after: int, count: int) -> list[Row]:
         """The oldest of cameras with a greater id; looks at each of a file that stands before."""
         found = self._db.execute(
@@ -189,9 +197,7 @@ class Journal:
                 raise Damaged(said)
             self.interrupted(), self.read(0, 1)
             if every_row:
-                after = 0
-                while rows := self.read(after, CHUNK):
-                    after = rows[-1].id
+                deque(self.chunks(), maxlen=0)
         except (sqlite3.Error, ValueError) as error:
             if isinstance(error, ValueError) or is_damage(error):
                 raise Damaged(str(error)) from None
