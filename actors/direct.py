@@ -152,7 +152,7 @@ class Door:
             except OSError:  # no descriptor is free
                 time.sleep(REST_S)
                 continue
-            with suppress(PermissionError):
+            with suppress(OSError):  # another user's process
                 line = _connection(end)
                 try:
                     Thread(target=self._serve, args=(line,), name="line", daemon=True).start()

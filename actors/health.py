@@ -164,8 +164,9 @@ class HealthServer(ThreadingHTTPServer):
         """The thread of a client, which is hung up on where it takes too long in all."""
         line = cast(socket.socket, request)
         patience = Timer(CLIENT_S, _hang_up, (line,))
-        patience.start()
+        patience.daemon = True
         try:
+            patience.start()
             super().process_request_thread(line, client_address)
         finally:
             patience.cancel()
