@@ -18,7 +18,7 @@ from actors.cli.show_training import TrainingBar
 from pipeline.config import describe
 from pipeline.errors import ConfigError
 from pipeline.model import ModelSpec, load
-from pipeline.model.recognizer import fold_batch_norms
+from pipeline.model.engine import fold_batch_norms
 from pipeline.training.data import Clips, DataConfig, DataSet, open_dataset
 from pipeline.training.evaluate import FLIPPED_AXIS, Evaluation, Flip, evaluate, evaluate_flip
 from pipeline.training.feed import PRECISIONS, classifier

@@ -9,7 +9,7 @@ import torch
 from pipeline.errors import ConfigError, ModelError
 from pipeline.model import DEFAULT_PATH, Recognizer, load
 from pipeline.model.device import pick
-from pipeline.model.recognizer import fold_batch_norms
+from pipeline.model.engine import fold_batch_norms
 from pipeline.records import Window
 from pipeline.training.motions import LABELS
 

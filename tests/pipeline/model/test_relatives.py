@@ -18,7 +18,7 @@ from pipeline.model import (
     load,
     save_bundle,
 )
-from pipeline.model.recognizer import fold_batch_norms
+from pipeline.model.engine import fold_batch_norms
 from pipeline.model.tam import TAM, TAM3d
 from pipeline.model.tsm import TSM
 from pipeline.records import Window
