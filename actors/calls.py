@@ -14,9 +14,9 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.direct import HungUp, Line
-from actors.recognizer import Recognizer
+from actors.recognizer import Pixels, Recognizer
 from pipeline.batcher import Batcher
-from pipeline.records import Scores, Window
+from pipeline.records import Answer, Scores, Window
 
 CALLS = 2
 """Under way to a recognizer at any time: one being computed, one that waits there. What is due
@@ -28,7 +28,7 @@ one call are due again one after the other: without it 2.6 windows share a call,
 of the CPU a window."""
 
 
-class Calls(Batcher):
+class Calls(Batcher[Window, Scores]):
     """Turns single windows into calls that carry up to ``batch_size`` of them."""
 
     def __init__(self, recognizer: ActorHandle[Recognizer], batch_size: int) -> None:
@@ -52,14 +52,18 @@ class Calls(Batcher):
             line.close()
 
     def _scores(self, windows: Sequence[Window]) -> list[Scores]:
-        answers: list[Scores]
+        pixels = [(window.little_PHWC, window.big_PHWC) for window in windows]
+        return list(map(Scores.of, windows, self._answers(pixels)))
+
+    def _answers(self, pixels: Sequence[Pixels]) -> list[Answer]:
+        answers: list[Answer]
         with suppress(HungUp):
             if line := self._line():
-                answers = line.lend("scores", windows)
+                answers = line.lend("answers", pixels)
                 return answers
         if line := self._lines.pop(get_ident(), None):
             line.close()
-        answers = ray.get(self._recognizer.scores.remote(windows))
+        answers = ray.get(self._recognizer.answers.remote(pixels))
         return answers
 
     def _line(self) -> Line | None:

@@ -5,8 +5,8 @@ network; one that goes through here takes a third of it. Ray still starts the ac
 starts them again: whoever calls asks an actor, through Ray, where its door is. An actor that dies
 closes its lines, so nobody waits for it.
 
-    actor:   self._door = Door({"scores": self.scores})
-    caller:  with Line(address) as line: answer = line.lend("scores", windows)
+    actor:   self._door = Door({"answers": self.answers})
+    caller:  with Line(address) as line: answer = line.lend("answers", pixels)
 
 A call travels over a Unix socket, pickled. Its arrays may be lent: they lie on a shelf, memory that
 both processes see, until the answer comes, so the method may look at them, and keeps none. Both

@@ -12,11 +12,18 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from actors.direct import Address, Door
 from actors.snapshot import RecognizerLoad
 from actors.tether import end_with_parent
 from pipeline.config import ModelConfig, RecognizerConfig
-from pipeline.records import Scores, Window
+from pipeline.records import Answer, Frames
+
+Pixels = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""Little and big frames. All else about a window stays with the caller: to send it there and back
+took as long as its pixels."""
 
 
 class Recognizer:
@@ -31,16 +38,19 @@ class Recognizer:
         end_with_parent()
         self.made_of = made_of
         self._recognizer = load_from(model)
-        self._batcher = batcher_for(self._recognizer, config)
-        self._door = Door({"scores": self.scores}) if Door.possible else None
+        self._batcher = batcher_for(
+            self._recognizer.answers, config, on_gpu=self._recognizer.on_gpu
+        )
+        self._door = Door({"answers": self.answers}) if Door.possible else None
 
-    def scores(self, windows: Sequence[Window]) -> list[Scores]:
+    def answers(self, pixels: Sequence[Pixels]) -> list[Answer]:
         """The network's answers in order, computed together with whatever else is waiting.
 
         Raises:
             Exception: what the network raised for any of them.
         """
-        answers = self._batcher.submit_all(windows)
+        frames = [Frames(little_PHWC=little, big_PHWC=big) for little, big in pixels]
+        answers = self._batcher.submit_all(frames)
         return [answer.result() for answer in reversed(answers)][::-1]  # the last comes last
 
     def door(self) -> Address | None:

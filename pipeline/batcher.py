@@ -12,40 +12,38 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from threading import Condition, Thread, get_ident
-from typing import Self
+from typing import Generic, Self, TypeVar
 
-from pipeline.records import Scores, Window
+from pipeline.records import Frames
+
+Asked = TypeVar("Asked", bound=Frames)
+Given = TypeVar("Given")
 
 
-class Ticket(Future[Scores]):
-    """Scores to come, of a window that can be changed for a newer one until a batch takes it."""
+class Ticket(Future[Given], Generic[Asked, Given]):
+    """An answer to come, to a window that can be changed for a newer one until a batch takes it."""
 
-    def __init__(self, window: Window, lock: Condition) -> None:
+    def __init__(self, window: Asked, lock: Condition) -> None:
         super().__init__()
         self.window = window
         self.since_s = time.monotonic()
         self.taken = False
         self._lock = lock
 
-    def swap(self, window: Window) -> bool:
+    def swap(self, window: Asked) -> bool:
         """Have another window scored in this one's turn; False: it is too late."""
         with self._lock:
             if not self.taken:
                 self.window = window
             return not self.taken
 
-    @property
-    def shape(self) -> tuple[object, ...]:
-        """Of the pixels: one batch has one."""
-        return self.window.little_PHWC.shape, self.window.big_PHWC.shape
 
-
-class Batcher:
-    """Threads that turn single windows into batches; a context manager."""
+class Batcher(Generic[Asked, Given]):
+    """Threads that turn single windows, or their frames, into batches; a context manager."""
 
     def __init__(
         self,
-        score: Callable[[Sequence[Window]], list[Scores]],
+        score: Callable[[Sequence[Asked]], list[Given]],
         *,
         batch_size: int = 8,
         timeout_s: float = 0.0,
@@ -57,7 +55,7 @@ class Batcher:
         self._timeout_s = timeout_s
         self._eager = eager
         self._busy = 0
-        self._queue: deque[Ticket] = deque()
+        self._queue: deque[Ticket[Asked, Given]] = deque()
         self._changed = Condition()
         self._closed = False
         self.sizes: Counter[int] = Counter()
@@ -84,21 +82,21 @@ class Batcher:
         began_s = list(self._began_s.values())
         return time.monotonic() - min(began_s) if began_s else 0.0
 
-    def submit(self, window: Window) -> Ticket:
-        """Scores to come.
+    def submit(self, window: Asked) -> Ticket[Asked, Given]:
+        """An answer to come.
 
         Raises:
             RuntimeError: the batcher is closed.
         """
         return self.submit_all([window])[0]
 
-    def submit_all(self, windows: Sequence[Window]) -> list[Ticket]:
-        """Scores to come; no batch begins between the first of these windows and the last.
+    def submit_all(self, windows: Sequence[Asked]) -> list[Ticket[Asked, Given]]:
+        """Answers to come; no batch begins between the first of these windows and the last.
 
         Raises:
             RuntimeError: the batcher is closed.
         """
-        tickets = [Ticket(window, self._changed) for window in windows]
+        tickets = [Ticket[Asked, Given](window, self._changed) for window in windows]
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
@@ -128,7 +126,7 @@ class Batcher:
             with self._changed:
                 self._busy -= 1
 
-    def _answer(self, batch: Sequence[Ticket]) -> None:
+    def _answer(self, batch: Sequence[Ticket[Asked, Given]]) -> None:
         if not batch:
             return
         worker = get_ident()
@@ -143,12 +141,12 @@ class Batcher:
                 ticket.set_exception(error)
         else:
             self.failures = 0
-            for ticket, scores in zip(batch, answers, strict=True):
-                ticket.set_result(scores)
+            for ticket, answer in zip(batch, answers, strict=True):
+                ticket.set_result(answer)
         finally:
             del self._began_s[worker]
 
-    def _next_batch(self) -> list[Ticket]:
+    def _next_batch(self) -> list[Ticket[Asked, Given]]:
         """What is computed next; empty when the batcher is closed and nothing is left."""
         with self._changed:
             while True:
@@ -162,9 +160,11 @@ class Batcher:
                     return self._take()
                 self._changed.wait(left_s)
 
-    def _take(self) -> list[Ticket]:
-        shape = self._queue[0].shape
-        batch = [ticket for ticket in self._queue if ticket.shape == shape][: self._batch_size]
+    def _take(self) -> list[Ticket[Asked, Given]]:
+        shape = self._queue[0].window.shape
+        batch = [ticket for ticket in self._queue if ticket.window.shape == shape][
+            : self._batch_size
+        ]
         for ticket in batch:
             self._queue.remove(ticket)
             ticket.taken = True

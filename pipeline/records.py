@@ -7,7 +7,7 @@ Times called ``*_ns`` are presentation times of the source; spans are half-open.
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,23 +139,43 @@ class WindowSpan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Window:
-    """T consecutive grid points as the network takes them: P frames for each branch.
+class Frames:
+    """The pixels of T consecutive grid points as the network takes them: P for each branch.
 
     Little frames are points 0, 2, 4 … at high resolution; Big frames are points 1, 3, 5 …,
     at low resolution where the network has ``big_input="low"``, else at high.
     """
 
-    span: WindowSpan
-    pts_ns_T: NDArray[np.int64]
-    """Never decreasing; equal where one picture fills several grid points."""
     little_PHWC: NDArray[np.uint8]
     big_PHWC: NDArray[np.uint8]
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """One batch has one."""
+        return self.little_PHWC.shape, self.big_PHWC.shape
 
     @property
     def nbytes(self) -> int:
         """Bytes of pixels."""
         return self.little_PHWC.nbytes + self.big_PHWC.nbytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Window(Frames):
+    """T consecutive grid points: their pixels, and where they stand."""
+
+    span: WindowSpan
+    pts_ns_T: NDArray[np.int64]
+    """Never decreasing; equal where one picture fills several grid points."""
+
+
+class Answer(NamedTuple):
+    """What the network says of some frames."""
+
+    scores_K: NDArray[np.float32]
+    """Per class, in [0, 1]; they sum to 1 unless the weights are multi-label."""
+    inference_s: float
+    """How long the network worked on the batch that held them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -169,6 +189,12 @@ class Scores:
     """How long the network worked on the batch that held the window."""
     answered_s: float | None = None
     """Unix seconds at which its stream read them."""
+
+    @classmethod
+    def of(cls, window: Window, answer: Answer) -> Self:
+        """The answer to a window's frames."""
+        scores_K = read_only(answer.scores_K)
+        return cls(span=window.span, scores_K=scores_K, inference_s=answer.inference_s)
 
 
 class EventType(StrEnum):

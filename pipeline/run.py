@@ -19,7 +19,7 @@ from threading import Event, Lock
 from pydantic import ValidationError
 
 from pipeline.answers import answers
-from pipeline.batcher import Batcher
+from pipeline.batcher import Asked, Batcher, Given
 from pipeline.config import Config, RecognizerConfig, describe
 from pipeline.cpus import usable_cpus
 from pipeline.errors import ConfigError, SourceError
@@ -163,7 +163,7 @@ def run(
 
     side_by_side = max(1, sum(source.kind == "live" for source in sources))
     with (
-        batcher_for(recognizer, config.recognizer) as batcher,
+        batcher_for(recognizer.scores, config.recognizer, on_gpu=recognizer.on_gpu) as batcher,
         ThreadPoolExecutor(side_by_side, thread_name_prefix="stream") as pool,
     ):
         try:
@@ -183,13 +183,17 @@ def origin_of(recognizer: Recognizer, settings: Settings) -> Origin:
     )
 
 
-def batcher_for(recognizer: Recognizer, config: RecognizerConfig) -> Batcher:
+def batcher_for(
+    score: Callable[[Sequence[Asked]], list[Given]],
+    config: RecognizerConfig,
+    *,
+    on_gpu: bool,
+) -> Batcher[Asked, Given]:
     """Workers that share the machine: one per core with a thread each, or one on a GPU."""
-    on_cpu = recognizer.device.type == "cpu"
-    workers = config.workers or (max(1, usable_cpus() // config.threads) if on_cpu else 1)
+    workers = config.workers or (1 if on_gpu else max(1, usable_cpus() // config.threads))
     share_cpu(config.threads)
     return Batcher(
-        recognizer.scores,
+        score,
         batch_size=config.batch_size,
         timeout_s=(config.batch_timeout_ms or 0) / 1000,
         workers=workers,

@@ -12,7 +12,7 @@ from pipeline.errors import ModelError
 from pipeline.model.engine import Engine, normalised
 from pipeline.model.network import VideoNetwork
 from pipeline.model.spec import ModelSpec
-from pipeline.records import Scores, Window, read_only
+from pipeline.records import Answer, Frames, Scores, Window
 
 
 class Recognizer:
@@ -28,12 +28,24 @@ class Recognizer:
         self._engine: Engine | None = None
         self._building = Lock()
 
+    @property
+    def on_gpu(self) -> bool:
+        """Is it the GPU that computes?"""
+        return self.device.type != "cpu"
+
     def scores(self, windows: Sequence[Window]) -> list[Scores]:
         """Scores of some windows, computed as one batch, in the order given.
 
+        Raises: as ``answers`` does.
+        """
+        return list(map(Scores.of, windows, self.answers(windows)))
+
+    def answers(self, windows: Sequence[Frames]) -> list[Answer]:
+        """The same for whoever knows what the frames are of.
+
         Raises:
             ModelError: the network doesn't take pictures of three colours.
-            ValueError: windows of another shape than the network requires.
+            ValueError: frames of another shape than the network requires.
         """
         if not windows:
             return []
@@ -46,12 +58,9 @@ class Recognizer:
         began_s = time.monotonic()
         scores_NK = engine(*_frames(windows)).cpu().numpy()
         inference_s = time.monotonic() - began_s
-        return [
-            Scores(span=window.span, scores_K=read_only(scores_K.copy()), inference_s=inference_s)
-            for window, scores_K in zip(windows, scores_NK, strict=True)
-        ]
+        return [Answer(scores_K.copy(), inference_s) for scores_K in scores_NK]
 
-    def inputs(self, windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
+    def inputs(self, windows: Sequence[Frames]) -> tuple[Tensor, Tensor]:
         """What ``network.forward_pairs`` takes: normalised frames, [N, P, 3, H, W] each."""
         mean, std = (
             torch.tensor(values, device=self.device)[:, None, None]
@@ -72,7 +81,7 @@ class Recognizer:
         return self._engine
 
 
-def _frames(windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
+def _frames(windows: Sequence[Frames]) -> tuple[Tensor, Tensor]:
     """Bytes of little and big frames, [N, P, H, W, 3] each."""
     little = np.stack([window.little_PHWC for window in windows])
     big = np.stack([window.big_PHWC for window in windows])
