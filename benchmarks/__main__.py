@@ -5,8 +5,9 @@ Those of many minutes are commands of their own: overload, many_cameras, reconne
 
 import sys
 
-from benchmarks import decode, end_to_end, latency, memory, outbox, recognizer
+from benchmarks import decode, end_to_end, engine, latency, memory, outbox, recognizer
 
 if __name__ == "__main__":
-    kept = [module.main() for module in (decode, recognizer, end_to_end, outbox, latency, memory)]
+    modules = (decode, engine, recognizer, end_to_end, outbox, latency, memory)
+    kept = [module.main() for module in modules]
     sys.exit(not all(kept))

@@ -1,14 +1,16 @@
 """From a window's last picture to its event in Redis, over a bare forward pass.
 
 ``python -m benchmarks.latency [--seconds 60] [--network default]``: the 99th percentile with one
-camera, which has the machine for itself, and with sixteen, out of phase, at 70 % of what the
-machine can do. A bare pass of the default network takes a few milliseconds, and the way through
+camera, which has the machine for itself, and with sixteen, out of phase, at 70 % load. Full load
+is the most windows per second of which none is dropped in a while. Whoever floods the machine gets
+more (full batches are cheaper, and never come about without windows that wait): 70 % of that is
+measured, too. A bare pass of the default network takes a few milliseconds, and the way through
 processes, disk and Redis as many again; one of the published 50-f8x2 (seeded weights), hundreds.
 
 The clock starts when the picture has left the decoder (``arrived_s`` of the event) and stops when a
 reader of the stream has the event: so all of the way is in it, and a little more. Every window
-gives an event, through the durable outbox. The bare pass is ``recognizer.network`` on one window, in
-one thread, in a loop: measured before the deployment starts, in between and after it ended, the
+gives an event, through the durable outbox. The bare pass is ``recognizer.network`` on one window,
+in one thread, in a loop: measured before the deployment starts, in between and after it ended, the
 median of all. The pipeline itself scores with the network's engine, which is faster; what is
 printed behind each ratio is the same over a bare pass of the engine, bytes to scores.
 """
@@ -28,7 +30,7 @@ import redis
 import torch
 
 from actors.cluster import cluster
-from benchmarks.cameras import Deployment, deployment, out_of_phase, private_redis
+from benchmarks.cameras import Deployment, Stretch, deployment, out_of_phase, private_redis
 from benchmarks.measure import camera_host, h264, verdict, windows_of
 from benchmarks.outbox import busy_config
 from benchmarks.recognizer import published
@@ -42,7 +44,8 @@ HOP = 2  # windows as often as they may come
 CAMERAS = 16
 LOAD = 0.7
 MAX_FPS = 50.0  # two points per picture
-FULL = 3.0  # times as many windows as there is time for
+FLOOD = 3.0  # times as many windows as there is time for
+STEADY = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)  # of what a flood gets done
 ONE = 0.2  # of the time, a camera alone has a window under way: the next comes long after its event
 WARM_S = 5.0
 BARE_S = 3.0
@@ -149,9 +152,10 @@ def observed(
 
 
 def ages_ms(
-    it: Deployment, reader: Reader, host: str, *, cameras: int, fps: float, length_s: float
-) -> tuple[list[float], float]:
-    """Ages of events with so many cameras, and windows scored per second."""
+    it: Deployment, reader: Reader, host: str, *, cameras: int, rate: float, length_s: float
+) -> tuple[list[float], Stretch]:
+    """Ages of events with so many cameras and windows per second, and what was done."""
+    fps = min(MAX_FPS, rate * HOP / cameras)
     sources = out_of_phase(host, cameras, sample_fps=fps, every_s=HOP / fps)
     it.attach(sources)
     it.during(min(WARM_S, length_s))
@@ -167,7 +171,7 @@ def ages_ms(
         f"{1000 * stretch.decode().quantile_s(0.99):.1f} ms; of the stages, in ms on average: "
         + ", ".join(f"{name} {mean:.2f}" for name, mean in stretch.stages_ms().items())
     )
-    return ages, stretch.rate(lambda t: t.scored)
+    return ages, stretch
 
 
 def judged(name: str, ages: list[float], bare: Bare, at_most: float) -> bool:
@@ -187,23 +191,31 @@ def measure(model: ModelConfig, length_s: float) -> bool:
     bare.measure()
     most = 1000 / bare.engine_ms  # windows per second and core
 
-    def fps(rate: float) -> float:
-        """Samples per second for so many windows."""
-        return min(MAX_FPS, rate * HOP)
-
     video = h264(640, 360, seconds=10, camera=True)
     with cluster(), camera_host(video) as host, observed(recognizer, model) as (it, reader):
-        one, _ = ages_ms(it, reader, host, cameras=1, fps=fps(ONE * most), length_s=length_s)
+
+        def at(rate: float, length_s: float, cameras: int = CAMERAS) -> tuple[list[float], Stretch]:
+            return ages_ms(it, reader, host, cameras=cameras, rate=rate, length_s=length_s)
+
+        one, _ = at(ONE * most, length_s, cameras=1)
         bare.measure()
-        each = FULL * most * usable_cpus() / CAMERAS
-        _, full = ages_ms(it, reader, host, cameras=CAMERAS, fps=fps(each), length_s=length_s / 3)
-        each = LOAD * full / CAMERAS
-        many, _ = ages_ms(it, reader, host, cameras=CAMERAS, fps=fps(each), length_s=length_s)
+        _, flood = at(FLOOD * most * usable_cpus(), length_s / 3)
+        flooded = steady = flood.rate(lambda t: t.scored)
+        for share in STEADY:
+            _, tried = at(share * flooded, length_s / 3)
+            steady = tried.rate(lambda t: t.scored)
+            if not tried.dropped():
+                break
+        many, _ = at(LOAD * steady, length_s)
+        bare.measure()
+        more, _ = at(LOAD * flooded, length_s)
     bare.measure()
     name = f"picture to Redis, {recognizer.spec.name}"
+    many_name = f"{name}, {CAMERAS} cameras at {LOAD:.0%}"
     kept = [
         judged(f"{name}, 1 camera", one, bare, 2),
-        judged(f"{name}, {CAMERAS} cameras at {LOAD:.0%} load", many, bare, 6),
+        judged(f"{many_name} of {steady:.0f} windows/s without a drop", many, bare, 6),
+        judged(f"{many_name} of {flooded:.0f} windows/s in a flood", more, bare, 6),
     ]
     return all(kept)
 

@@ -27,6 +27,7 @@ from tempfile import TemporaryDirectory
 
 import ray
 import torch
+from torch import Tensor
 
 from actors.calls import CALLS, Calls
 from actors.cluster import cluster
@@ -116,12 +117,12 @@ def in_a_loop(score: Callable[[], object], size: int, windows: int) -> list[floa
         return [time_s for times_s in pool.map(one, batches) for time_s in times_s]
 
 
-def network_of(recognizer: Recognizer, batch: Sequence[Window]) -> Callable[[], object]:
-    """One pass of the network, as ``load`` gives it, on a batch."""
+def network_of(recognizer: Recognizer, batch: Sequence[Window]) -> Callable[[], Tensor]:
+    """One pass of the network, as ``load`` gives it, on a batch: its logits."""
     little, big = recognizer.inputs(batch)
 
     @torch.inference_mode()
-    def score() -> object:
+    def score() -> Tensor:
         return recognizer.network.forward_pairs(little, big)
 
     return score

@@ -13,6 +13,7 @@ A recording holds for any number of windows: no network of the family asks how m
 """
 
 import copy
+import logging
 import warnings
 from threading import Lock
 from typing import Literal, cast
@@ -24,9 +25,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.model.network import VideoNetwork
 
+log = logging.getLogger(__name__)
+
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 RECORDINGS = 4
 """Shapes of windows with a recording of their own: a deployment has one, or one per fit."""
+
+CLOSE = 1e-4  # scores are in [0, 1]
 
 Conv = nn.Conv2d | nn.Conv3d
 Shapes = tuple[torch.Size, torch.Size]
@@ -53,7 +58,7 @@ class Engine:
                 layout = CHANNELS_LAST[parameter.ndim]
                 parameter.data = parameter.data.contiguous(memory_format=layout)
         self._whole = _Whole(fast, mean, std, score).to(self._device).eval().requires_grad_(False)
-        self._recordings: dict[Shapes, torch.jit.ScriptModule] = {}
+        self._recordings: dict[Shapes, torch.jit.ScriptModule | None] = {}
         self._recording = Lock()
 
     def __call__(self, little_NPHWC: Tensor, big_NPHWC: Tensor) -> Tensor:
@@ -67,17 +72,27 @@ class Engine:
             recording = self._recording_for(little, big) if self._records else None
             if recording is None:
                 return cast("Tensor", self._whole(little, big))
-            # As it was recorded: to optimise it takes two passes a tenth of a second, for nothing.
-            with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
-                return cast("Tensor", recording(little, big))
+            return _played(recording, little, big)
 
     def _recording_for(self, little: Tensor, big: Tensor) -> torch.jit.ScriptModule | None:
         shapes = little.shape[1:], big.shape[1:]
         if shapes not in self._recordings:
             with self._recording:
                 if shapes not in self._recordings and len(self._recordings) < RECORDINGS:
-                    self._recordings[shapes] = _recorded(self._whole, little[:1], big[:1])
+                    self._recordings[shapes] = self._recorded(little[:1], big[:1])
         return self._recordings.get(shapes)
+
+    def _recorded(self, little: Tensor, big: Tensor) -> torch.jit.ScriptModule | None:
+        """A recording that says what the pass says; None if this torch can't make one."""
+        scores = self._whole(little, big)
+        try:
+            recording = _record(self._whole, little, big)
+            torch.testing.assert_close(_played(recording, little, big), scores, rtol=0, atol=CLOSE)
+        except Exception as error:  # noqa: BLE001 - torch.jit is on its way out
+            reason = str(error).strip().partition("\n")[0]
+            log.warning("passes can't be recorded, and take longer: %s", reason)
+            return None
+        return recording
 
 
 def normalised(frames_NPHWC: Tensor, mean_C11: Tensor, std_C11: Tensor) -> Tensor:
@@ -145,7 +160,7 @@ class _Whole(nn.Module):
         return logits_NK.softmax(dim=1) if self._softmax else logits_NK.sigmoid()
 
 
-def _recorded(whole: _Whole, little: Tensor, big: Tensor) -> torch.jit.ScriptModule:
+def _record(whole: _Whole, little: Tensor, big: Tensor) -> torch.jit.ScriptModule:
     with warnings.catch_warnings():
         # deprecated in favour of compilers that take minutes, or a C++ compiler on the machine;
         # and it warns of each number that it takes for constant, such as P and the size
@@ -153,6 +168,12 @@ def _recorded(whole: _Whole, little: Tensor, big: Tensor) -> torch.jit.ScriptMod
         traced = torch.jit.trace(whole, (little, big), check_trace=False)  # type: ignore[no-untyped-call]
         recording: torch.jit.ScriptModule = torch.jit.freeze(traced)
     return recording
+
+
+def _played(recording: torch.jit.ScriptModule, little: Tensor, big: Tensor) -> Tensor:
+    """As it was recorded: to optimise it would take two passes a tenth of a second, for nothing."""
+    with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+        return cast("Tensor", recording(little, big))
 
 
 def _is_pointwise(conv: nn.Conv2d) -> bool:

@@ -78,6 +78,30 @@ def test_shapes_beyond_the_recordings_are_scored_without_one(make_network: Make)
     torch.testing.assert_close(engine(*again), plainly(network, again), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("how", ["fails", "says something else"])
+def test_without_recordings_passes_run_step_by_step(
+    make_network: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    how: str,
+) -> None:
+    def trace(module: nn.Module, frames: Frames, **_: object) -> object:
+        if how == "fails":
+            raise RuntimeError("no longer supported\nsee elsewhere")
+        return lambda *frames: module(*frames) + 1e-3
+
+    monkeypatch.setattr(torch.jit, "trace", trace)
+    monkeypatch.setattr(torch.jit, "freeze", lambda traced: traced)
+    network = make_network()
+    engine = engine_for(network)
+    for n in (1, 3):
+        frames = frames_for(network, n)
+        torch.testing.assert_close(engine(*frames), plainly(network, frames), rtol=0, atol=1e-5)
+    (line,) = caplog.messages
+    assert line.startswith("passes can't be recorded, and take longer: ")
+    assert "\n" not in line
+
+
 def test_shapes_the_network_refuses_are_refused(make_network: Make) -> None:
     network = make_network()
     engine = engine_for(network)
