@@ -96,7 +96,7 @@ class Batcher(Generic[Asked, Given]):
         Raises:
             RuntimeError: the batcher is closed.
         """
-        tickets = [Ticket[Asked, Given](window, self._changed) for window in windows]
+        tickets: list[Ticket[Asked, Given]] = [Ticket(window, self._changed) for window in windows]
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
