@@ -58,6 +58,7 @@ class Carrier:
         if len(self._together) >= self._per_call or ends:
             self._send()
         if ends:
+            self._await()
             self._hang_up()
 
     def finish(self) -> None:

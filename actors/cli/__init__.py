@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from types import FrameType
 
 
@@ -14,10 +15,11 @@ def main() -> None:
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:  # else the caller knows better, nohup for one
         signal.signal(signal.SIGINT, _leave)
-    from actors.cli.app import call  # takes seconds, in which people press Ctrl-C
+    from actors.cli.app import app_for, call  # takes seconds, in which people press Ctrl-C
 
+    app = app_for(sys.argv[1] if sys.argv[1:] else "")
     signal.signal(signal.SIGINT, before)
-    call()
+    call(app)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -1,59 +1,67 @@
 """Every command, and what becomes of an error: one line and an exit code.
 
-Ray is imported only by the commands that need it.
+Only the command that is asked for is imported: torch takes two seconds, and half of them do
+without. Ray is imported by the commands that need it, when they do.
 """
 
 import logging
 import sys
+from importlib import import_module, metadata
+from typing import Annotated
 
 import typer
 
-from actors.cli import (
-    ablate,
-    analyze,
-    cameras,
-    data,
-    dead,
-    demo,
-    evaluate,
-    events,
-    model,
-    run,
-    status,
-    train,
-)
 from actors.cli.show import complain
 from pipeline.errors import ActionstreamError, SinkError, TrainingError
 
 INPUT_FAILED, CALL_WRONG = 1, 2
 USAGE_ERRORS = typer.BadParameter.__mro__[1:3]  # typer has click inside, and doesn't export these
 
-app = typer.Typer(
-    help="Action recognition on cameras and video files, as events that other programs read.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command()(demo.demo)
-app.command()(analyze.analyze)
-app.command()(run.run)
-app.command()(cameras.attach)
-app.command()(cameras.detach)
-app.command()(cameras.pause)
-app.command()(cameras.resume)
-app.command()(cameras.reload)
-app.command()(events.events)
-app.command()(status.status)
-app.command()(dead.dead)
-app.command()(train.train)
-app.command("evaluate")(evaluate.evaluate_command)
-app.command("ablate")(ablate.ablate_command)
-app.add_typer(model.app, name="model")
-app.add_typer(data.app, name="data")
+VERSION = "--version"
+COMMANDS = {
+    "demo": "demo.demo",
+    "analyze": "analyze.analyze",
+    "run": "run.run",
+    "attach": "cameras.attach",
+    "detach": "cameras.detach",
+    "pause": "cameras.pause",
+    "resume": "cameras.resume",
+    "reload": "cameras.reload",
+    "events": "events.events",
+    "status": "status.status",
+    "dead": "dead.dead",
+    "train": "train.train",
+    "evaluate": "evaluate.evaluate_command",
+    "ablate": "ablate.ablate_command",
+    "model": "model.app",
+    "data": "data.app",
+}
+"""Module and name in ``actors.cli``: a function, or an app of commands of its own."""
 
 
-def call() -> None:
+def app_for(asked: str) -> typer.Typer:
+    """What knows that command; all of them where there is none such, to list or to suggest."""
+    app = typer.Typer(
+        help="Action recognition on cameras and video files, as events that other programs read.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_before)
+    if asked == VERSION:
+        return app
+    for name in [asked] if asked in COMMANDS else COMMANDS:
+        module, _, attribute = COMMANDS[name].partition(".")
+        command = getattr(import_module(f"actors.cli.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
+def call(app: typer.Typer) -> None:
     """Run the command that was asked for, and exit."""
     if sys.stdout is None:  # closed by the caller: what is asked for has nowhere to go
         complain("standard output is closed; send it to a file, or to /dev/null")
@@ -82,3 +90,20 @@ def call() -> None:
         complain(f"can't write: {error.strerror or error}")
         sys.exit(INPUT_FAILED)
     sys.exit(code or 0)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(metadata.version("actionstream"))
+        raise typer.Exit
+
+
+def _before(
+    version: Annotated[
+        bool,
+        typer.Option(
+            VERSION, help="Show the version and exit.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Before any command; that it is there has its name be given, even if it is the only one."""

@@ -1,10 +1,13 @@
 """What people see: event lines, progress, the summary of a run."""
 
+from __future__ import annotations
+
 import io
 import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
@@ -13,8 +16,10 @@ from rich.text import Text
 
 from pipeline.printable import printable
 from pipeline.records import NS, ActionEvent, EventType
-from pipeline.run import Outcome
 from pipeline.tally import Tally
+
+if TYPE_CHECKING:
+    from pipeline.run import Outcome  # brings torch
 
 LONGEST = 4_000  # characters: a screen, where a message quotes a hostile name
 BEYOND = 1e9  # no score, and 30 years of seconds: a foreign number, of up to 300 digits
@@ -112,7 +117,7 @@ class ProgressBars:
         )
         self._tasks: dict[str, object] = {}
 
-    def __enter__(self) -> "ProgressBars":
+    def __enter__(self) -> ProgressBars:
         self._progress.start()
         return self
 
