@@ -8,17 +8,7 @@ import pytest
 
 from actors.cli.app import COMMANDS
 
-WITHOUT_TORCH = (
-    "attach",
-    "detach",
-    "pause",
-    "resume",
-    "reload",
-    "events",
-    "status",
-    "dead",
-    "data",
-)
+WITHOUT_TORCH = ("attach", "events", "status", "dead", "data")
 COUNT = """
 import sys
 from actors.cli.app import app_for

@@ -72,7 +72,8 @@ def finished(child: subprocess.Popen[str]) -> None:
 def test_an_analysis_without_redis_keeps_its_events_and_the_next_sends_them(
     tmp_path: Path, how: list[str]
 ) -> None:
-    call = (str(clip("room.webm")), "--name", "room", *how)
+    plain = (str(clip("room.webm")), "--name", "room")
+    call = (*plain, *how)
     with RedisServer() as server, RedisServer() as other:
         where = ("--redis", f"redis://127.0.0.1:{server.port}")
         with analyze(*call, *where, state=tmp_path) as child:
@@ -91,7 +92,7 @@ def test_an_analysis_without_redis_keeps_its_events_and_the_next_sends_them(
         finished(analyze(*call, *where, state=tmp_path))
         found = [(event.event_id, event.seq) for event in stored(server)]
         elsewhere = f"redis://127.0.0.1:{other.port}"
-        finished(analyze(*call, "--redis", elsewhere, state=tmp_path))
+        finished(analyze(*plain, "--redis", elsewhere, state=tmp_path))
         expected = [(event.event_id, event.seq) for event in stored(other)]
     assert len(expected) > 3
     assert Counter(found) == Counter(expected)
