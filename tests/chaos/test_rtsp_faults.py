@@ -108,7 +108,8 @@ def test_a_camera_that_is_down_is_tried_until_it_is_there(
         with ChaosCamera(videos, port=port):
             wait_until(lambda: life.windows, "it is found")
             assert life.states[-1] == ("streaming", "")
-    assert life.tally.faults["unreachable"] == life.tally.reconnects
+    assert life.tally.faults["unreachable"] >= 3
+    assert life.tally.faults.total() == life.tally.reconnects  # on a busy machine, a time-out, too
     assert life.tally.states["connecting"] == life.said("connecting")
     assert life.tally.state == "streaming"
     assert abs(time.time() - life.tally.since_s) < 60
