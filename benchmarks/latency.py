@@ -27,13 +27,12 @@ from threading import Event, Thread
 from typing import cast
 
 import redis
-import torch
 
 from actors.cluster import cluster
 from benchmarks.cameras import Deployment, Stretch, deployment, out_of_phase, private_redis
 from benchmarks.measure import camera_host, h264, verdict, windows_of
 from benchmarks.outbox import busy_config
-from benchmarks.recognizer import published
+from benchmarks.recognizer import network_of, published
 from pipeline.broker import open_broker
 from pipeline.config import Config, ModelConfig, SamplingConfig
 from pipeline.cpus import usable_cpus
@@ -73,13 +72,7 @@ class Bare:
     def measure(self) -> None:
         """Some more passes of both."""
         share_cpu(1)
-        little, big = self._recognizer.inputs(self._window)
-
-        @torch.inference_mode()
-        def network() -> None:
-            self._recognizer.network.forward_pairs(little, big)
-
-        self._network_ms += _times_ms(network)
+        self._network_ms += _times_ms(network_of(self._recognizer, self._window))
         self._engine_ms += _times_ms(lambda: self._recognizer.answers(self._window))
 
 

@@ -16,7 +16,7 @@ import copy
 import logging
 import warnings
 from threading import Lock
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.model.network import VideoNetwork
+from pipeline.model.spec import ModelSpec
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +41,7 @@ Shapes = tuple[torch.Size, torch.Size]
 class Engine:
     """Scores of bytes, for several threads."""
 
-    def __init__(
-        self,
-        network: VideoNetwork,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        score: Literal["softmax", "sigmoid"],
-    ) -> None:
+    def __init__(self, network: VideoNetwork, spec: ModelSpec) -> None:
         """``network`` is left as it is, and its weights are copied."""
         fast = fold_batch_norms(network)
         self._device = next(fast.parameters()).device
@@ -57,7 +52,7 @@ class Engine:
             if parameter.ndim in CHANNELS_LAST:
                 layout = CHANNELS_LAST[parameter.ndim]
                 parameter.data = parameter.data.contiguous(memory_format=layout)
-        self._whole = _Whole(fast, mean, std, score).to(self._device).eval().requires_grad_(False)
+        self._whole = _Whole(fast, spec).to(self._device).eval().requires_grad_(False)
         self._recordings: dict[Shapes, torch.jit.ScriptModule | None] = {}
         self._recording = Lock()
 
@@ -139,18 +134,12 @@ class Pointwise(nn.Module):
 class _Whole(nn.Module):
     """From bytes to scores."""
 
-    def __init__(
-        self,
-        network: VideoNetwork,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        score: Literal["softmax", "sigmoid"],
-    ) -> None:
+    def __init__(self, network: VideoNetwork, spec: ModelSpec) -> None:
         super().__init__()
         self._network = network
-        self._softmax = score == "softmax"
-        self._mean = nn.Buffer(torch.tensor(mean)[:, None, None])
-        self._std = nn.Buffer(torch.tensor(std)[:, None, None])
+        self._softmax = spec.score == "softmax"
+        self._mean = nn.Buffer(torch.tensor(spec.mean)[:, None, None])
+        self._std = nn.Buffer(torch.tensor(spec.std)[:, None, None])
 
     def forward(self, little_NPHWC: Tensor, big_NPHWC: Tensor) -> Tensor:
         little, big = (

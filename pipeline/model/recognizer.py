@@ -76,8 +76,7 @@ class Recognizer:
         if self._engine is None:
             with self._building:
                 if self._engine is None:
-                    spec = self.spec
-                    self._engine = Engine(self.network, spec.mean, spec.std, spec.score)
+                    self._engine = Engine(self.network, self.spec)
         return self._engine
 
 

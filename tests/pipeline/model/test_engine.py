@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.model import VideoNetwork
+from pipeline.model import ModelSpec, VideoNetwork
 from pipeline.model.engine import RECORDINGS, Engine, Pointwise, multiply_pointwise, normalised
 
 Make = Callable[..., VideoNetwork]
@@ -31,8 +31,10 @@ def frames_for(network: VideoNetwork, n: int, height: int = 33, width: int = 40)
     )
 
 
-def engine_for(network: VideoNetwork, score: str = "softmax") -> Engine:
-    return Engine(network, MEAN, STD, score)  # type: ignore[arg-type]
+def engine_for(network: VideoNetwork) -> Engine:
+    a = network.architecture
+    labels = tuple(f"class_{n}" for n in range(a.classes))
+    return Engine(network, ModelSpec(name="x", architecture=a, labels=labels, mean=MEAN, std=STD))
 
 
 @torch.inference_mode()
