@@ -1,6 +1,7 @@
 """The stages on Ray give what they give in one process, whatever dies on the way."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -328,10 +329,15 @@ def test_an_address_without_a_cluster_is_a_config_error() -> None:
         pass
 
 
-def test_a_local_ray_listens_on_loopback_alone_and_asks_for_a_token() -> None:
+def test_a_local_ray_listens_on_loopback_alone_asks_for_a_token_and_brings_no_company() -> None:
     if ray.is_initialized():
         ray.shutdown()
     with cluster():
+        commands = " ".join(
+            Path(f"/proc/{pid}/cmdline").read_text() for pid in family_of(os.getpid())
+        )
+        assert "raylet" in commands
+        assert not re.findall(r"\w*monitor\.py|dashboard\.py", commands)
         worker = ray.remote(lambda: Path("/proc/self/oom_score_adj").read_text())
         assert int(ray.get(worker.remote())) <= 0, "no first victim of the kernel"
         listening = listening_addresses(family_of(os.getpid()))
