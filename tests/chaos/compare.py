@@ -2,7 +2,8 @@
 
 A connection begins its footage anew, so each session of the camera shows the same pictures at the
 same places of its grid. What a session gave is compared up to the first thing that touched it: a
-kill of a part, a picture or window that was dropped because the machine was busy, or the end.
+kill of a part, a picture or window that was dropped because the machine was busy, a new connection,
+or the end.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -127,6 +128,7 @@ def _span_s(evidence: Evidence, lines: Sequence[ActionEvent]) -> tuple[float, fl
     start_s = (first.start_time or 0.0) - first.first_window / SAMPLE_FPS
     touched = [kill.at_s for kill in evidence.kills(*OF_PARTS) if kill.over_s > start_s]
     touched += [before_s for before_s, after_s in _rises(evidence, _losses) if after_s > start_s]
+    touched += [cut_s for cut_s in evidence.anew if cut_s > start_s]
     gaps = _rises(evidence, _gaps)
     touched += [before_s for before_s, after_s in gaps if after_s > start_s + STRAY_S]
     return start_s, min([*touched, evidence.paused_s])

@@ -41,6 +41,8 @@ class Evidence:
     began_s: float
     """Unix seconds at which the plan began."""
     done: Sequence[Done]
+    anew: Sequence[float]
+    """Unix seconds at which the spared camera was cut off, for its footage to begin anew."""
     scrapes: Sequence[Scrape]
     settled_after_s: float | None
     """From the last fault until all was well; None: it never was."""

@@ -144,6 +144,10 @@ class Stage:
             case Kind.KILL_SUBSCRIBER:
                 self.subscriber.release()
 
+    def begin_anew(self) -> None:
+        """Cut the spared camera's connection: its next one shows its footage from the start."""
+        self.cameras[SPARED].cut_all()
+
     def stored(self) -> list[ActionEvent]:
         """Every event in Redis, in its order."""
         with self.redis.client() as client:
