@@ -7,10 +7,12 @@ loses pictures, and never falls behind by more than ``MAX_LAG_S``.
     one thread:      fill(packets)
     another thread:  take(timeout_s) until it raises
 
-Waking the decoder costs as much as decoding a small picture. So packets that nobody waits for rest
-here, and are taken together: once one comes that is wanted, or the timeout of ``take`` is over.
+Waking the decoder costs as much as decoding a small picture, and a decoder that slept finds none of
+its memory in the caches. So packets that nobody waits for rest here, and are taken together: once
+one comes that is wanted, or to decode them will take ``WORK_S``, or the oldest has rested for long.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -26,13 +28,20 @@ if TYPE_CHECKING:
 MAX_LAG_S = 2.0  # a GOP of most cameras; shorter, and a pause of the machine would cost pictures
 MAX_PACKETS = 1024  # a camera that sends what it has kept, all at once: 40 s at 25 per second
 MAX_BYTES = 64 << 20  # 40 s at 12 Mbit/s
+REST_S = 0.5  # from one window to the next, mostly
+WORK_S = 0.05  # what is wanted comes so long after the packet that ends the rest: see decode
+SMOOTH = 8  # takes that the estimate of a take's work looks back on
 
 
 class Backlog:
     """Packets that have come and were not decoded yet."""
 
-    def __init__(self, tally: Tally, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, tally: Tally, *, rest_s: float = REST_S, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``rest_s``: for how long packets may rest at most."""
         self._tally = tally
+        self._rest_s = rest_s
         self._now = now
         self._line: deque[tuple[float, Packet[VideoStream]]] = deque()
         self._bytes = 0
@@ -44,6 +53,10 @@ class Backlog:
         self._resting = True
         """Nobody has to be told of what is in line, if anything is."""
         self._woken_s = 0.0
+        self._took_s: float | None = None
+        """When a packet was taken, of which it isn't known yet how long it took to decode."""
+        self._work_s = 0.0
+        """What it takes to decode one, by recent ones."""
         self._changed = Condition()
         self._starved = False
         """What comes before the next key frame can't be decoded: packets before it are gone."""
@@ -76,7 +89,7 @@ class Backlog:
             self._bytes += packet.size
             while self._too_much():
                 self._skip()
-            if self._line and self._resting and self._wanted(packet):
+            if self._line and self._resting and self._is_due(packet):
                 self._wake()
                 self._changed.notify()
 
@@ -87,31 +100,51 @@ class Backlog:
             self._line.clear()
 
     def take(self, timeout_s: float) -> "Packet[VideoStream] | None":
-        """The oldest packet, or None if none came in time; at the latest then, none rests.
+        """The oldest packet, or None if none came in time, or those that did may rest.
 
         Raises:
             EOFError: the camera has ended the stream, and all of it was taken.
             BaseException: what ended the stream, once all that came before was taken.
         """
         with self._changed:
-            self._changed.wait_for(lambda: not self._resting or self._ended, timeout_s)
+            self._learn()
+            self._changed.wait_for(
+                lambda: not self._resting or self._ended, min(timeout_s, self._rest_left_s())
+            )
             if self._line:
-                if self._resting:
-                    self._wake()
-                came_s, packet = self._line.popleft()
-                self.taken_s = max(came_s, self._woken_s)
-                self._bytes -= packet.size
-                self._resting = not self._line
-                return packet
+                rests = self._resting and not self._ended and self._rest_left_s() > 0
+                return None if rests else self._taken()
             if self._error is not None:
                 raise self._error
             if self._ended:
                 raise EOFError
             return None
 
-    def _wanted(self, packet: "Packet[VideoStream]") -> bool:
+    def _taken(self) -> "Packet[VideoStream]":
+        if self._resting:
+            self._wake()
+        came_s, packet = self._line.popleft()
+        self.taken_s = max(came_s, self._woken_s)
+        self._took_s = self._now()
+        self._bytes -= packet.size
+        self._resting = not self._line
+        return packet
+
+    def _learn(self) -> None:
+        """How long the packet that was taken last took whoever took it."""
+        if self._took_s is not None:
+            self._work_s += (self._now() - self._took_s - self._work_s) / SMOOTH
+            self._took_s = None
+
+    def _is_due(self, packet: "Packet[VideoStream]") -> bool:
+        """Does the rest end with this packet?"""
         until = self.rest_until
-        return until is None or packet.pts is None or packet.pts >= until
+        wanted = until is None or packet.pts is None or packet.pts >= until
+        return wanted or len(self._line) * self._work_s >= WORK_S
+
+    def _rest_left_s(self) -> float:
+        """How long what is here may rest, by the clock."""
+        return self._line[0][0] + self._rest_s - self._now() if self._line else math.inf
 
     def _wake(self) -> None:
         self._resting, self._woken_s = False, self._now()

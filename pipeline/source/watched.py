@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from pipeline.cameras import CameraKnobs
 from pipeline.errors import SourceStalled, SourceTimeout
 from pipeline.records import SourceKind
-from pipeline.source.backlog import Backlog
+from pipeline.source.backlog import REST_S, Backlog
 from pipeline.source.feed import Feed
 from pipeline.tally import Tally
 
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-POLL_S = 0.2  # between two looks at the clock while nothing comes
+POLL_S = 0.5  # between two looks at the clock while nothing comes: each costs a thread's waking
 GRACE_S = 1.0  # FFmpeg's own time-out comes first where it works: its thread is then free
 CLOSE_S = 2.0  # a camera that is fine closes within one picture
+RESTING = 1 / 8  # of the time-out: whoever rests isn't taken for one that stalls
 MAX_HUNG = 2
 FIRST_PICTURE = 3
 """Times the time-out: after connecting, some cameras send no key frame for tens of seconds."""
@@ -126,7 +127,8 @@ class WatchedFeed:
         self.shown = owner.shown
         self.stopped: Callable[[], bool] = owner.stopped
         self._owner = owner
-        self._backlog = Backlog(owner.tally)
+        rest_s = min(REST_S, owner.knobs.frame_timeout_s * RESTING)
+        self._backlog = Backlog(owner.tally, rest_s=rest_s)
         self._opened, self._closing = Event(), Event()
         self._feed: Feed | WatchedFeed | None = None
         self._refused: BaseException | None = None
@@ -147,7 +149,7 @@ class WatchedFeed:
         return self._feed.stream
 
     def rest_until(self, pts: int) -> None:
-        """Packets before this timestamp, in ticks, may come late, by ``POLL_S`` at most."""
+        """Packets before this timestamp, in ticks, may come late, by ``REST_S`` at most."""
         self._backlog.rest_until = pts
 
     def packets(self) -> Iterator["Packet[VideoStream]"]:

@@ -1,5 +1,6 @@
 """The queue between network and decoder: bounded, never old, whole groups or nothing."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from itertools import pairwise
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.source.backlog import MAX_BYTES, MAX_LAG_S, MAX_PACKETS, Backlog
+from pipeline.source.backlog import MAX_BYTES, MAX_LAG_S, MAX_PACKETS, REST_S, WORK_S, Backlog
 from pipeline.tally import Tally
 
 
@@ -143,14 +144,40 @@ def test_a_packet_that_is_wanted_or_has_no_time_does_not_rest(
 def test_what_rests_is_taken_when_the_time_is_over_and_rests_anew(clock: list[float]) -> None:
     line = backlog(clock, Tally())
     line.rest_until = 90_000  # the camera's clock was set back: it will be long until then
-    push(line, clock, "Kp", every_s=0.04)
+    push(line, clock, "Kp", every_s=REST_S / 2)
     assert taken(line) == [0, 1]
     line.push(packets("K")[0])
-    with ThreadPoolExecutor(1) as decoder:
-        late = decoder.submit(line.take, 0.3)
-        with pytest.raises(NotYet):
-            late.result(0.1)
-        assert late.result(LONG_S).number == 0
+    clock[0] += 0.9 * REST_S
+    assert taken(line) == []
+    clock[0] += 0.2 * REST_S
+    assert taken(line) == [0]
+
+
+def test_the_rest_ends_by_the_clock_and_not_by_the_next_packet() -> None:
+    line = Backlog(Tally(), rest_s=0.1)
+    line.rest_until = 90_000
+    line.push(packets("K")[0])
+    began_s = time.monotonic()
+    while (packet := line.take(LONG_S)) is None:  # the clock may be a little behind the wait
+        assert time.monotonic() - began_s < LONG_S / 2
+    assert packet.number == 0
+
+
+def test_what_takes_long_to_decode_rests_only_as_long_as_there_is_time_for_it(
+    clock: list[float],
+) -> None:
+    line = backlog(clock, Tally())
+    for packet in packets("K" * 50):
+        line.push(packet)
+        assert line.take(0) is packet
+        clock[0] += 1.01 * WORK_S / 4
+    line.rest_until = 90_000
+    few, many = packets("Kpp"), packets("Kppp")
+    for packet in few:
+        line.push(packet)
+    assert taken(line) == []
+    line.push(many[3])
+    assert taken(line) == [0, 1, 2, 3]
 
 
 def test_an_end_lets_nothing_rest(clock: list[float]) -> None:
@@ -184,6 +211,7 @@ def test_nothing_is_lost_without_being_counted_and_groups_stay_whole(
         clock[0] += wait_s
         if take and (next_one := line.take(0)):
             out.append(next_one.number)
+    clock[0] += REST_S
     out += taken(line)
     assert len(out) + tally.packets_dropped["overload"] == len(line_of_steps)
     for before, after in pairwise(out):
