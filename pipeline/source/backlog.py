@@ -37,12 +37,18 @@ class Backlog:
     """Packets that have come and were not decoded yet."""
 
     def __init__(
-        self, tally: Tally, *, rest_s: float = REST_S, now: Callable[[], float] = time.monotonic
+        self,
+        tally: Tally,
+        *,
+        rest_s: float = REST_S,
+        now: Callable[[], float] = time.monotonic,
+        spent: Callable[[], float] = time.thread_time,
     ) -> None:
-        """``rest_s``: for how long packets may rest at most."""
+        """``rest_s``: for how long packets may rest at most; ``spent``: CPU time of who takes."""
         self._tally = tally
         self._rest_s = rest_s
         self._now = now
+        self._spent = spent
         self._line: deque[tuple[float, Packet[VideoStream]]] = deque()
         self._bytes = 0
         self.taken_s = 0.0
@@ -54,7 +60,7 @@ class Backlog:
         """Nobody has to be told of what is in line, if anything is."""
         self._woken_s = 0.0
         self._took_s: float | None = None
-        """When a packet was taken, of which it isn't known yet how long it took to decode."""
+        """CPU time at which a packet was taken, of which it isn't known yet what it took."""
         self._work_s = 0.0
         """What it takes to decode one, by recent ones."""
         self._changed = Condition()
@@ -125,7 +131,7 @@ class Backlog:
             self._wake()
         came_s, packet = self._line.popleft()
         self.taken_s = max(came_s, self._woken_s)
-        self._took_s = self._now()
+        self._took_s = self._spent()
         self._bytes -= packet.size
         self._resting = not self._line
         return packet
@@ -133,7 +139,7 @@ class Backlog:
     def _learn(self) -> None:
         """How long the packet that was taken last took whoever took it."""
         if self._took_s is not None:
-            self._work_s += (self._now() - self._took_s - self._work_s) / SMOOTH
+            self._work_s += (self._spent() - self._took_s - self._work_s) / SMOOTH
             self._took_s = None
 
     def _is_due(self, packet: "Packet[VideoStream]") -> bool:

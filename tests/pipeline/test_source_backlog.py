@@ -39,7 +39,7 @@ def clock() -> list[float]:
 
 
 def backlog(clock: list[float], tally: Tally) -> Backlog:
-    return Backlog(tally, now=lambda: clock[0])
+    return Backlog(tally, now=lambda: clock[0], spent=lambda: clock[0])
 
 
 def push(line: Backlog, clock: list[float], pattern: str, every_s: float) -> None:
