@@ -1,5 +1,7 @@
 """Events per second from files to Redis with the outbox between, over straight to Redis.
 
+``python -m benchmarks.outbox [--rounds 7]``; a round takes some eight seconds.
+
 The whole pipeline in one process, with a real Redis of its own (append-only file, as shipped), and
 settings by which every window gives an event: some fifty times as many as an action gives. Both
 sides end when Redis has everything. CPU time is that of every process, Redis included.
@@ -11,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -67,6 +70,21 @@ def one_round(path: Path, recognizer: Recognizer, sink: Sink, client: redis.Redi
     return Round(rate=events / took_s, cost_ms=1000 * (cpu_seconds() - before_s) / events)
 
 
+def both_ways(
+    path: Path,
+    recognizer: Recognizer,
+    outbox: Outbox,
+    straight: RedisSink,
+    client: redis.Redis,
+    *,
+    outbox_first: bool,
+) -> tuple[Round, Round]:
+    """Through the outbox, and straight; each goes first in its turn."""
+    sinks: list[Sink] = [outbox, straight] if outbox_first else [straight, outbox]
+    first, second = (one_round(path, recognizer, sink, client) for sink in sinks)
+    return (first, second) if outbox_first else (second, first)
+
+
 @contextmanager
 def redis_here() -> Iterator[tuple[redis.Redis, Path]]:
     """A private Redis, and a folder beside it on the same disk."""
@@ -95,15 +113,15 @@ def alone(client: redis.Redis, outbox: Outbox, straight: RedisSink) -> str:
     return "a write alone: " + ", ".join(said)
 
 
-def main() -> bool:
+def main(rounds: int = ROUNDS) -> bool:
     """Measure; was the promise kept?"""
     path = h264(640, 360, seconds=20)
     recognizer = load("default", device="cpu")
     with redis_here() as (client, folder), private_client(client) as own:
         outbox, straight = Outbox(folder, EventStream(own)), RedisSink(client)
         turns = [
-            tuple(one_round(path, recognizer, sink, client) for sink in (outbox, straight))
-            for _ in range(ROUNDS + 1)
+            both_ways(path, recognizer, outbox, straight, client, outbox_first=number % 2 == 0)
+            for number in range(rounds + 1)
         ][1:]
         said = alone(client, outbox, straight)
         outbox.close()
@@ -119,4 +137,6 @@ def main() -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(not main())
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    sys.exit(not main(parser.parse_args().rounds))
