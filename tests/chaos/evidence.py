@@ -41,7 +41,7 @@ class Evidence:
     began_s: float
     """Unix seconds at which the plan began."""
     done: Sequence[Done]
-    anew: Sequence[float]
+    anew: Sequence[float] = ()
     """Unix seconds at which the spared camera was cut off, for its footage to begin anew."""
     scrapes: Sequence[Scrape]
     settled_after_s: float | None

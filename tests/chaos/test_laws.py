@@ -54,7 +54,6 @@ def lawful(make_event: Make) -> Evidence:
         plan=Plan(seed=7, seconds=60, quiet_s=20, faults=(KILL,)),
         began_s=BEGAN_S,
         done=[kill],
-        anew=[],
         scrapes=[scrape(BEGAN_S + 5, windows_total=8.0), scrape(BEGAN_S + 20)],
         settled_after_s=3.0,
         unsettled="",
