@@ -104,8 +104,8 @@ def _on_loopback() -> Iterator[None]:
 def _without_company() -> Iterator[None]:
     """Ray starts no autoscaler, no reader of logs and no API server, within the context.
 
-    A machine of one has no use for them, and they take half the time of a start, 140 MiB and three
-    processes. Without an API server Ray goes on as if it could not have been started.
+    A machine of one has no use for these three processes, which take more than half the time of a
+    start. Without an API server Ray goes on as if it could not have been started.
     """
     params, api_server = parameter.RayParams, services.start_api_server
     parameter.RayParams = partial(params, no_monitor=True, include_log_monitor=False)
