@@ -36,6 +36,20 @@ def seen(frame: VideoFrame, **view: object) -> np.ndarray:
     return high.astype(int)
 
 
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuvj420p", "yuv422p", "rgb24", "gray"])
+@pytest.mark.parametrize(("width", "height"), [(128, 64), (65, 131), (100, 100)])
+def test_the_centre_is_that_of_the_whole_picture(width: int, height: int, pixels: str) -> None:
+    noise = np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8)
+    frame = VideoFrame.from_ndarray(noise, format="rgb24").reformat(format=pixels)
+    scaler = Scaler(PictureSpec(size_px=SIZE, short_side_px=SIZE + 8))
+    whole = scaler.whole(frame, pixel_aspect=Fraction(1))
+    high, low = scaler.scale(frame, pixel_aspect=Fraction(1))
+    top, left = (whole.shape[0] - SIZE) // 2, (whole.shape[1] - SIZE) // 2
+    assert np.array_equal(high, whole[top : top + SIZE, left : left + SIZE])
+    blocks = high.astype(int).reshape(SIZE // 2, 2, SIZE // 2, 2, 3).sum(axis=(1, 3))
+    assert np.array_equal(low, (blocks + 2) // 4)
+
+
 @pytest.mark.parametrize(
     ("x", "y", "colour"),
     [(0, 0, (255, 0, 0)), (0.5, 0, (0, 255, 0)), (0, 0.5, (0, 0, 255)), (0.5, 0.5, (255,) * 3)],
