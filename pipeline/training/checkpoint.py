@@ -7,8 +7,8 @@ Read without running code. Cost: three to four times the weights, in memory and 
 import io
 import itertools
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypedDict, cast, get_origin, get_type_hints
 
@@ -103,6 +103,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
             why = f"its {name} is missing, or no {kind.__name__}"
             raise CheckpointRefused(NO_RUN.format(path=path, why=why))
     return cast("Checkpoint", state)
+
+
+@contextmanager
+def taken_over(path: Path) -> Iterator[None]:
+    """Whatever a checkpoint's state can't be loaded with, within the context, is told as its fault.
+
+    Raises:
+        CheckpointRefused: names, shapes or kinds of what it holds are not those of this run.
+    """
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError):
+        why = "what it holds doesn't fit this run"
+        raise CheckpointRefused(NO_RUN.format(path=path, why=why)) from None
 
 
 def check_same(

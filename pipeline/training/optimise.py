@@ -30,6 +30,26 @@ def make_optimizer(network: nn.Module, spec: OptimizerSpec) -> Optimizer:
     return AdamW(groups, lr=spec.lr, betas=(spec.momentum, 0.999))
 
 
+def load_optimizer(optimizer: Optimizer, state: dict[str, object]) -> None:
+    """Give it what another one remembered of the same parameters; its settings stay its own.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is the memory of other parameters.
+    """
+    own = [
+        {name: group[name] for name in group if name != "params"}
+        for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(state)
+    for group, settings in zip(optimizer.param_groups, own, strict=True):
+        group.update(settings)
+    for parameter, memory in optimizer.state.items():
+        for name, value in memory.items():
+            shape = () if name == "step" else parameter.shape
+            if value is not None and tuple(value.shape) != tuple(shape):
+                raise ValueError(f"{name} of another shape")
+
+
 class Average:
     """Exponential moving average of a network's weights and batch statistics.
 

@@ -25,6 +25,7 @@ from pipeline.training.checkpoint import (
     Checkpoint,
     check_same,
     read_checkpoint,
+    taken_over,
     write_checkpoint,
 )
 from pipeline.training.config import TrainConfig
@@ -32,7 +33,7 @@ from pipeline.training.data import AugmentSpec, Batch, Views
 from pipeline.training.evaluate import Evaluation, evaluate
 from pipeline.training.feed import Feed, classifier, device_of
 from pipeline.training.listen import Listener, Listeners, Log, Progress
-from pipeline.training.optimise import Average, make_optimizer
+from pipeline.training.optimise import Average, load_optimizer, make_optimizer
 from pipeline.training.peers import ALONE, Peers
 from pipeline.training.schedule import rate_at, seed_of, share_of, steps_of
 from pipeline.training.start import Started
@@ -330,13 +331,16 @@ class Trainer:
             examples=len(self._clips),
             workers=self._peers.size,
         )
-        self._network.load_state_dict(state["network"])
-        self._average.network.load_state_dict(state["average"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._scaler.load_state_dict(state["scaler"])
-        if self._peers.leads:  # it holds what all of them counted
-            self._meter = Meter(**state["meter"])
-        self._history = [line for line in state["history"] if line["step"] < self.steps]
-        self._step, self._epoch, self._batch = state["step"], state["epoch"], state["batch"]
+        with taken_over(self._path):
+            self._network.load_state_dict(state["network"])
+            self._average.network.load_state_dict(state["average"])
+            load_optimizer(self._optimizer, state["optimizer"])
+            self._scaler.load_state_dict(state["scaler"])
+            if self._peers.leads:  # it holds what all of them counted
+                self._meter = Meter(**state["meter"])
+            self._history = [line for line in state["history"] if line["step"] < self.steps]
+            self._step, self._epoch, self._batch = state["step"], state["epoch"], state["batch"]
+            if self._step > self.steps or min(self._step, self._epoch, self._batch) < 0:
+                raise ValueError("beyond the run")
         self._elapsed_s, self._since_s = state["elapsed_s"], time.monotonic()
         self._listener.note(f"goes on after step {self._step} of {self.steps} ({self._path})")

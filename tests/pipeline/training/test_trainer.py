@@ -16,7 +16,7 @@ import yaml
 
 from pipeline.errors import CheckpointRefused, ConfigError, TrainingError
 from pipeline.model import load
-from pipeline.training.checkpoint import read_checkpoint, write_whole
+from pipeline.training.checkpoint import read_checkpoint, write_checkpoint, write_whole
 from pipeline.training.config import TrainConfig, parse_training
 from pipeline.training.data import Batch
 from pipeline.training.listen import silent
@@ -143,6 +143,37 @@ def test_a_file_that_is_no_checkpoint_is_refused(recipe: dict[str, Any], tmp_pat
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(CheckpointRefused, match="train into another --out"):
         prepared(recipe, tmp_path).trainer.run()
+
+
+MADE_UP: list[Callable[[dict[str, Any]], object]] = [
+    lambda state: state["network"].popitem(),
+    lambda state: state["average"].update({key: torch.zeros(1) for key in state["average"]}),
+    lambda state: state["optimizer"].clear(),
+    lambda state: state["optimizer"]["param_groups"].pop(),
+    lambda state: state["optimizer"]["state"][0].update(momentum_buffer=torch.zeros(2)),
+    lambda state: state["optimizer"]["state"][0].update(momentum_buffer="x"),
+    lambda state: state["meter"].update(wrong=1.0),
+    lambda state: state.update(history=[{"loss": 1.0}]),
+    lambda state: state.update(history=["line"]),
+    lambda state: state.update(step=10_000),
+    lambda state: state.update(epoch=-1),
+]
+
+
+def test_a_checkpoint_whose_state_is_of_something_else_is_refused(
+    recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    path, calls = tmp_path / "checkpoint.pt", iter(range(2))
+    prepared(recipe, tmp_path).trainer.run(lambda: next(calls, None) is None)
+    written = path.read_bytes()
+    for change in MADE_UP:
+        path.write_bytes(written)
+        state: Any = read_checkpoint(path)
+        change(state)
+        write_checkpoint(path, state)
+        refused = r"doesn't fit this run\); train into another --out$"
+        with pytest.raises(CheckpointRefused, match=refused):
+            prepared(recipe, tmp_path).trainer.run()
 
 
 class Poisoned:
