@@ -20,9 +20,8 @@ from dataclasses import dataclass, field, replace
 from actors.snapshot import StreamSnapshot, StreamState
 from pipeline.errors import SourceError
 from pipeline.records import SourceKind
-from pipeline.run import Outcome
 from pipeline.source import Source
-from pipeline.tally import Tally
+from pipeline.tally import Outcome, Tally
 
 MAX_ATTEMPTS = 3
 MAX_ORPHANED = 30  # the publisher may die many times under an archive, or be killed by a file

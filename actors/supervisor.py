@@ -34,11 +34,10 @@ from pipeline.cpus import usable_cpus
 from pipeline.errors import ConfigError
 from pipeline.events import Origin
 from pipeline.records import ActionEvent
-from pipeline.run import Outcome
 from pipeline.settings import Settings
 from pipeline.source import Source
 from pipeline.stream import CameraState
-from pipeline.tally import Tally
+from pipeline.tally import Outcome, Tally
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from pipeline.cameras import CameraKnobs
 from pipeline.config import Config, RedisConfig
 from pipeline.latency import Histogram
 from pipeline.model import Recognizer
-from pipeline.run import origin_of, settle
+from pipeline.settle import origin_of, settle
 from pipeline.source import CameraSource, parse_address
 from pipeline.tally import Tally
 

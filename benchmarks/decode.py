@@ -11,7 +11,7 @@ import av
 from benchmarks.measure import h264, in_turn, seconds, verdict
 from pipeline.config import Config
 from pipeline.model import load
-from pipeline.run import settle
+from pipeline.settle import settle
 from pipeline.source import FileSource
 from pipeline.stream import windows
 from pipeline.tally import Tally

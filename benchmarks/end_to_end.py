@@ -14,7 +14,7 @@ from benchmarks.measure import h264, in_turn, seconds, verdict, windows_of
 from pipeline.config import Config
 from pipeline.cpus import usable_cpus
 from pipeline.model import load, share_cpu
-from pipeline.run import origin_of, settle
+from pipeline.settle import origin_of, settle
 from pipeline.source import FileSource
 
 FILES = 8

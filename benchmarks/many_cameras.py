@@ -14,7 +14,7 @@ from benchmarks.cameras import Stretch, deployment, out_of_phase, private_redis
 from benchmarks.measure import camera_host, h264
 from pipeline.config import Config
 from pipeline.model import Recognizer, load
-from pipeline.run import settle
+from pipeline.settle import settle
 
 SAMPLE_FPS = 5
 RATE_TOLERANCE = 0.02

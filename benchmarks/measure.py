@@ -17,7 +17,7 @@ import av
 from pipeline.config import Config
 from pipeline.model import load_from
 from pipeline.records import Window
-from pipeline.run import settle
+from pipeline.settle import settle
 from pipeline.source import FileSource
 from pipeline.stream import windows
 from pipeline.tally import Tally

@@ -7,7 +7,7 @@ from threading import Event
 from benchmarks.measure import h264, verdict
 from pipeline.config import Config
 from pipeline.model import load
-from pipeline.run import settle
+from pipeline.settle import settle
 from pipeline.source import FileSource
 from pipeline.stream import windows
 from pipeline.tally import Tally

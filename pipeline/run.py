@@ -13,77 +13,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from threading import Event, Lock
-
-from pydantic import ValidationError
 
 from pipeline.answers import answers
 from pipeline.batcher import Asked, Batcher, Given
-from pipeline.config import Config, RecognizerConfig, describe
+from pipeline.config import Config, RecognizerConfig
 from pipeline.cpus import usable_cpus
-from pipeline.errors import ConfigError, SourceError
-from pipeline.events import Detector, Origin
-from pipeline.model import ModelSpec, Recognizer, share_cpu
+from pipeline.errors import SourceError
+from pipeline.events import Detector
+from pipeline.model import Recognizer, share_cpu
 from pipeline.records import ActionEvent, Scores, Window
-from pipeline.settings import EventSpec, GridSpec, PictureSpec, Settings, WindowSpec
+from pipeline.settings import Settings
+from pipeline.settle import origin_of, settle
 from pipeline.sink import Sink
 from pipeline.source import Source
 from pipeline.stream import CameraState, Report, nobody
-from pipeline.tally import Tally
-
-
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """What one stream came to."""
-
-    stream_id: str
-    tally: Tally
-    error: SourceError | None = None
-
-
-def settle(config: Config, spec: ModelSpec) -> Settings:
-    """What the weights require, what they suggest, and what the config overrides.
-
-    Raises:
-        ConfigError: the config asks for something that these weights can't do.
-    """
-    suggests, sampling = spec.suggests, config.sampling
-    if spec.architecture.in_channels != 3:
-        raise ConfigError(
-            f"{spec.name} takes {spec.architecture.in_channels} channels per frame, and pictures "
-            "have 3; give other weights as model.path or --model"
-        )
-    overrides = {k: v for k, v in config.events.model_dump().items() if v is not None}
-    suggested = suggests.events.model_dump() if suggests.events else {}
-    suggested["background"] = suggests.background
-    try:
-        settings = Settings(
-            grid=GridSpec(
-                sample_fps=sampling.sample_fps or suggests.sample_fps,
-                max_gap_s=sampling.max_gap_s,
-            ),
-            picture=PictureSpec(
-                size_px=spec.size_px,
-                short_side_px=sampling.short_side_px or spec.short_side_px,
-                max_pixels=sampling.max_pixels,
-            ),
-            window=WindowSpec(
-                frames=spec.architecture.frames,
-                hop=sampling.hop or spec.hop,
-                big_input=spec.architecture.big_input,
-            ),
-            events=EventSpec.model_validate(suggested | overrides),
-        )
-    except ValidationError as error:
-        raise ConfigError(f"these settings don't go with {spec.name}: {describe(error)}") from None
-    unknown = sorted(set(settings.events.background) - set(spec.labels))
-    if unknown:
-        raise ConfigError(
-            f"events.background names {unknown[0]!r}, which is no label of {spec.name}; "
-            "see: actionstream model info"
-        )
-    return settings
+from pipeline.tally import Outcome, Tally
 
 
 def run_stream(
@@ -171,16 +116,6 @@ def run(
         except BaseException:
             stop.set()
             raise
-
-
-def origin_of(recognizer: Recognizer, settings: Settings) -> Origin:
-    """What every event of a run has in common."""
-    return Origin(
-        model_name=recognizer.spec.name,
-        model_digest=recognizer.digest,
-        settings_digest=settings.digest(),
-        labels=recognizer.spec.labels,
-    )
 
 
 def batcher_for(

@@ -11,6 +11,7 @@ Each count is written by one thread only, so none needs a lock.
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 
+from pipeline.errors import SourceError
 from pipeline.latency import WindowLatency
 
 OF_NOW = frozenset("state since_s truncated hanging length_ns position_ns ring_bytes".split())
@@ -119,3 +120,12 @@ class Tally:
     def as_dict(self) -> dict[str, object]:
         """Plain values, for JSON and for a trip between processes."""
         return asdict(self)
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What one stream came to."""
+
+    stream_id: str
+    tally: Tally
+    error: SourceError | None = None

@@ -25,13 +25,12 @@ from actors.cli.signals import stopped_by_signals
 from pipeline.broker import Broker, open_broker
 from pipeline.config import Config, RedisConfig
 from pipeline.errors import ConfigError, SinkError
-from pipeline.model import load_from
 from pipeline.records import ActionEvent
-from pipeline.run import Outcome, origin_of, run, settle
+from pipeline.settle import card_from, origin_of, settle
 from pipeline.sink import JsonLinesSink, Outbox, Patience, Sink, StatusPost, left_over, open_outbox
 from pipeline.source import FileSource, find_files
 from pipeline.stream import Report, nobody
-from pipeline.tally import Tally
+from pipeline.tally import Outcome, Tally
 from pipeline.wire import events_key
 
 REFRESH_S = 0.2
@@ -149,6 +148,9 @@ def _in_process(
     stop: Event,
     bars: ProgressBars,
 ) -> list[Outcome]:
+    from pipeline.model import load_from  # these two bring torch
+    from pipeline.run import run
+
     recognizer = load_from(config.model)
     sinks: list[Sink] = [lines] if lines else []
     report: Report = nobody
@@ -224,10 +226,9 @@ def _on_ray(
     from actors.ray_death import ends_with_ray
     from actors.supervisor import Supervisor
 
-    recognizer = load_from(config.model)
-    settings = settle(config, recognizer.spec)
-    origin = origin_of(recognizer, settings)
-    del recognizer  # the actors have their own
+    card = card_from(config.model)
+    settings = settle(config, card.spec)
+    origin = origin_of(card, settings)
     with (
         cluster(address),
         ends_with_ray(complain),

@@ -20,10 +20,11 @@ from pipeline.broker import Broker, open_broker
 from pipeline.config import Config, RedisConfig
 from pipeline.model import Recognizer, load_from
 from pipeline.records import ActionEvent, EventType
-from pipeline.run import Outcome, run
+from pipeline.run import run
 from pipeline.sink import RedisSink
 from pipeline.source import FileSource, find_files
 from pipeline.subscribe import Patience, follow
+from pipeline.tally import Outcome
 from pipeline.wire import events_key
 
 FOOTAGE = Path(".footage")

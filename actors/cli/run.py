@@ -13,8 +13,7 @@ from actors.cli.show import complain, summary
 from actors.cli.signals import stopped_by_signals
 from actors.control import ControlServer
 from pipeline.broker import open_broker, private_client
-from pipeline.model import load_from
-from pipeline.run import origin_of, settle
+from pipeline.settle import card_from, origin_of, settle
 from pipeline.sink import left_over
 from pipeline.subscribe import group_states
 
@@ -49,10 +48,9 @@ def run(
     settings = config_of(config, redis={"url": redis, "state_dir": state_dir, "prefix": prefix})
     with ControlServer(settings.redis.state_dir) as control:
         deployment = Deployment(settings, config, control.folder)
-        recognizer = load_from(settings.model)
-        knobs = settle(settings, recognizer.spec)
-        origin = origin_of(recognizer, knobs)
-        del recognizer  # the actors have their own
+        card = card_from(settings.model)
+        knobs = settle(settings, card.spec)
+        origin = origin_of(card, knobs)
         health = Health()
         with (
             open_broker(settings.redis) as broker,

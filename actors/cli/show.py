@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
@@ -16,10 +15,7 @@ from rich.text import Text
 
 from pipeline.printable import printable
 from pipeline.records import NS, ActionEvent, EventType
-from pipeline.tally import Tally
-
-if TYPE_CHECKING:
-    from pipeline.run import Outcome  # brings torch
+from pipeline.tally import Outcome, Tally
 
 LONGEST = 4_000  # characters: a screen, where a message quotes a hostile name
 BEYOND = 1e9  # no score, and 30 years of seconds: a foreign number, of up to 300 digits

@@ -11,18 +11,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from pipeline.bundle import DEFAULT, DEFAULT_PATH, check_file, is_safetensors, named
 from pipeline.config import ModelConfig, describe
 from pipeline.errors import ModelError
-from pipeline.model.bundle import (
-    DEFAULT,
-    DEFAULT_PATH,
-    check_file,
-    digest_of,
-    is_safetensors,
-    named,
-    read_bundle,
-    write_bundle,
-)
+from pipeline.model.bundle import digest_of, read_bundle, write_bundle
 from pipeline.model.cost import Cost, cost
 from pipeline.model.device import pick, share_cpu
 from pipeline.model.family import NAMES, architecture_of, bare, build
@@ -31,7 +23,9 @@ from pipeline.model.pickled import read_state
 from pipeline.model.published import DATASET_CLASSES, read_architecture, read_dataset
 from pipeline.model.published_resnet import renamed
 from pipeline.model.recognizer import Recognizer
-from pipeline.model.spec import (
+from pipeline.model.start import StartReport, from_image_weights
+from pipeline.model.tensors import check_tensors
+from pipeline.spec import (
     AnyArchitecture,
     Architecture,
     I3DArchitecture,
@@ -40,8 +34,6 @@ from pipeline.model.spec import (
     ResNetArchitecture,
     Suggests,
 )
-from pipeline.model.start import StartReport, from_image_weights
-from pipeline.model.tensors import check_tensors
 
 MAX_LABELS_BYTES = 16 << 20
 

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 
 from pipeline.model.mixing import Mixer
 from pipeline.model.network import VideoNetwork, by_clip, each, halve, in_order, initialise
-from pipeline.model.spec import Architecture, Mixing
 from pipeline.model.tam import TAM
 from pipeline.model.tsm import TSM
+from pipeline.spec import Architecture, Mixing
 
 EXPANSION = 4
 

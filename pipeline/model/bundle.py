@@ -1,12 +1,8 @@
-"""Our own file: one safetensors file with everything that belongs to the weights.
+"""Bundles, read and written: see ``pipeline.bundle`` for what they hold.
 
-Its header carries the spec (architecture, labels, preprocessing, suggestions, provenance) and the
-digest of the model, which is checked when it is read. Weights that float16 holds exactly are
-stored so.
+Weights that float16 holds exactly are stored so.
 """
 
-import hashlib
-import json
 import os
 import tempfile
 from contextlib import suppress
@@ -18,74 +14,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from pipeline import bundle
+from pipeline.bundle import DIGEST, HEADER, check_file, significant
 from pipeline.config import describe
 from pipeline.errors import CheckpointRefused, ModelError
-from pipeline.model.spec import ModelSpec
-from pipeline.model.tensors import State, significant
-
-DEFAULT = "default"
-DEFAULT_PATH = Path(__file__).with_name("default.safetensors")
-HEADER = "actionstream"
-DIGEST = "actionstream_digest"
-
-
-def named(path: str | Path) -> Path:
-    """A path; ``default`` is the one that comes along."""
-    return DEFAULT_PATH if str(path) == DEFAULT else Path(path)
-
-
-def check_file(path: Path) -> None:
-    """No pipe, which would block, and no device, which may never end, or would be replaced.
-
-    Raises:
-        ModelError: it is one, or its name can't be looked up.
-    """
-    try:
-        odd = path.exists() and not (path.is_file() or path.is_dir())
-    except OSError as error:
-        raise ModelError(f"{path}: can't be looked up: {error.strerror}") from None
-    if odd:
-        raise ModelError(f"{path}: a pipe or a device; give a file")
-
-
-def is_safetensors(path: Path) -> bool:
-    """Whether it begins as such a file does: with the length of its JSON header.
-
-    Raises:
-        CheckpointRefused: an empty file, or a web page.
-        ModelError: no file, or one that can't be read.
-    """
-    check_file(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(512)
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; check the path of the model") from None
-    except OSError as error:
-        raise ModelError(f"{path}: can't be read: {error.strerror}") from None
-    if not head:
-        raise CheckpointRefused(f"{path}: the file is empty; was it copied to its end?")
-    if head[8:9] == b"{":  # asked first: the length before it may begin with any byte, as "<"
-        return True
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":
-        raise CheckpointRefused(
-            f"{path}: a web page, not a checkpoint; download the file itself, not its page"
-        )
-    return path.suffix == ".safetensors"
+from pipeline.model.tensors import State
+from pipeline.spec import ModelSpec
 
 
 def digest_of(state: State, spec: ModelSpec) -> str:
-    """Hash of what decides the scores, in 32 hex digits: sorted tensors and requirements.
-
-    Name, provenance and suggestions don't count, nor does the kind of file: a converted file keeps
-    its digest.
-    """
-    total = hashlib.sha256(json.dumps(spec.requirements(), sort_keys=True).encode())
-    for name, tensor in sorted(significant(state).items()):
-        values = tensor.detach().to("cpu", torch.float32).contiguous()
-        total.update(f"{name}{list(values.shape)}".encode())
-        total.update(values.numpy().tobytes())
-    return total.hexdigest()[:32]
+    """See ``pipeline.bundle.digest_of``."""
+    return bundle.digest_of({name: _plain(tensor).numpy() for name, tensor in state.items()}, spec)
 
 
 def read_bundle(path: Path) -> tuple[dict[str, Tensor], ModelSpec, str]:
@@ -162,6 +101,10 @@ def write_bundle(path: Path, state: State, spec: ModelSpec) -> None:
 
 
 def _smallest(tensor: Tensor) -> Tensor:
-    values = tensor.detach().to("cpu", torch.float32).contiguous()
+    values = _plain(tensor)
     half = values.half()
     return half if torch.equal(half.float(), values) else values
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", torch.float32).contiguous()

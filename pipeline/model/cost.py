@@ -24,7 +24,7 @@ from pipeline.model.blvnet import BigLittle
 from pipeline.model.family import bare
 from pipeline.model.mixing import Mixer
 from pipeline.model.network import VideoNetwork
-from pipeline.model.spec import AnyArchitecture
+from pipeline.spec import AnyArchitecture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

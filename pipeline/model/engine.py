@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.model.network import VideoNetwork
-from pipeline.model.spec import ModelSpec
+from pipeline.spec import ModelSpec
 
 log = logging.getLogger(__name__)
 

@@ -15,14 +15,14 @@ from pipeline.model.blvnet import BLResNet, BLVNet
 from pipeline.model.i3d import I3DResNet
 from pipeline.model.network import VideoNetwork
 from pipeline.model.resnet import ResNet
-from pipeline.model.spec import (
+from pipeline.model.tam import TAM, TAMStart
+from pipeline.spec import (
     PUBLISHED_BLOCKS,
     RESNET_BLOCKS,
     AnyArchitecture,
     Architecture,
     ResNetArchitecture,
 )
-from pipeline.model.tam import TAM, TAMStart
 
 Parts = Mapping[str, object]
 

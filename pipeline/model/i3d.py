@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.model.network import VideoNetwork, in_order, initialise
-from pipeline.model.spec import I3DArchitecture
 from pipeline.model.tam import TAM3d
+from pipeline.spec import I3DArchitecture
 
 Stride = tuple[int, int, int]
 ONE: Stride = (1, 1, 1)

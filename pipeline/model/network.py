@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.model.spec import AnyArchitecture
+from pipeline.spec import AnyArchitecture
 
 MIN_SIZE_PX = 32
 

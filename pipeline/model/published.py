@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from pipeline.config import describe
 from pipeline.errors import CheckpointMismatch, ModelError
 from pipeline.model.published_resnet import is_resnet, read_resnet, read_resnet_name
-from pipeline.model.spec import PUBLISHED_BLOCKS, AnyArchitecture, Architecture, Pooling
 from pipeline.model.tensors import State, count, shape
+from pipeline.spec import PUBLISHED_BLOCKS, AnyArchitecture, Architecture, Pooling
 
 DATASET_CLASSES = {
     "st2stv1": 174,

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from pipeline.config import describe
 from pipeline.errors import CheckpointMismatch, ModelError
-from pipeline.model.spec import (
+from pipeline.model.tensors import State, count, shape
+from pipeline.spec import (
     RESNET_BLOCKS,
     Blocks,
     I3DArchitecture,
     Pooling,
     ResNetArchitecture,
 )
-from pipeline.model.tensors import State, count, shape
 
 _NAME = re.compile(
     r"(?:(?P<dataset>[\w.]+)-)?(?:(?:rgb|flow)-)?"

@@ -11,8 +11,8 @@ from torch import Tensor
 from pipeline.errors import ModelError
 from pipeline.model.engine import Engine, normalised
 from pipeline.model.network import VideoNetwork
-from pipeline.model.spec import ModelSpec
 from pipeline.records import Answer, Frames, Scores, Window
+from pipeline.spec import ModelSpec
 
 
 class Recognizer:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from pipeline.model.blvnet import mixer
 from pipeline.model.mixing import Mixer
 from pipeline.model.network import VideoNetwork, by_clip, in_order, initialise
-from pipeline.model.spec import Pooling, ResNetArchitecture
+from pipeline.spec import Pooling, ResNetArchitecture
 
 
 class BasicBlock(nn.Module):

@@ -16,15 +16,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pipeline.bundle import HEADER, is_safetensors, named, significant
 from pipeline.errors import CheckpointMismatch
-from pipeline.model.bundle import HEADER, is_safetensors, named, read_bundle, read_safetensors
+from pipeline.model.bundle import read_bundle, read_safetensors
 from pipeline.model.family import build
 from pipeline.model.network import VideoNetwork
 from pipeline.model.pickled import read_state
 from pipeline.model.published_resnet import renamed
-from pipeline.model.spec import AnyArchitecture, Architecture
 from pipeline.model.tam import TAMStart
-from pipeline.model.tensors import State, check_values, listed, significant
+from pipeline.model.tensors import State, check_values, listed
+from pipeline.spec import AnyArchitecture, Architecture
 
 BACKBONE = "baseline_model."  # before every name of a Big-Little video network's backbone
 

@@ -5,20 +5,16 @@ from pathlib import Path
 
 from torch import Tensor
 
+from pipeline.bundle import significant
 from pipeline.errors import CheckpointMismatch, CheckpointRefused
 from pipeline.model.family import bare
-from pipeline.model.spec import AnyArchitecture
 from pipeline.printable import printable
+from pipeline.spec import AnyArchitecture
 
 State = Mapping[str, Tensor]
 
 LONGEST = 120  # characters of a name in a message
 SHOWN = 8  # names listed in a message, of each kind
-
-
-def significant(state: State) -> dict[str, Tensor]:
-    """Without batch norm's counters, which decide nothing in evaluation."""
-    return {k: v for k, v in state.items() if not k.endswith(".num_batches_tracked")}
 
 
 def check_tensors(state: State, architecture: AnyArchitecture, path: Path) -> None:

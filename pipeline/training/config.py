@@ -14,7 +14,7 @@ from pipeline.config import describe
 from pipeline.document import read_document
 from pipeline.errors import ConfigError
 from pipeline.knobs import NotNegative, Positive, Share
-from pipeline.model.spec import Suggests
+from pipeline.spec import Suggests
 from pipeline.training.data import AugmentSpec, DataConfig
 
 Part = str | int | float | bool | tuple[int, ...]

@@ -13,7 +13,7 @@ import torch
 
 from pipeline.errors import ConfigError, DataError
 from pipeline.model.bundle import digest_of, write_bundle
-from pipeline.model.spec import ModelSpec, Suggests, check_labels
+from pipeline.spec import ModelSpec, Suggests, check_labels
 from pipeline.training.checkpoint import write_whole
 from pipeline.training.config import TrainConfig
 from pipeline.training.data import (

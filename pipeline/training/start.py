@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from pipeline.bundle import is_safetensors, named
 from pipeline.errors import CheckpointMismatch, ConfigError
 from pipeline.model import (
     StartReport,
@@ -19,8 +20,7 @@ from pipeline.model import (
     from_image_weights,
     load,
 )
-from pipeline.model.bundle import is_safetensors, named
-from pipeline.model.spec import IMAGENET_MEAN, IMAGENET_STD, AnyArchitecture, ModelSpec, Suggests
+from pipeline.spec import IMAGENET_MEAN, IMAGENET_STD, AnyArchitecture, ModelSpec, Suggests
 from pipeline.training.config import NetworkSpec, StartSpec, TrainConfig
 
 SIZE_PX = 64

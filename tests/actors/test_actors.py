@@ -27,10 +27,10 @@ from pipeline.config import Config, EventConfig, ModelConfig, RecognizerConfig
 from pipeline.errors import ConfigError, SourceNotFound
 from pipeline.model import load
 from pipeline.records import ActionEvent, Window
-from pipeline.run import Outcome, origin_of, settle
+from pipeline.settle import origin_of, settle
 from pipeline.source import CameraSource, FileSource, Source, parse_address
 from pipeline.stream import windows
-from pipeline.tally import Tally
+from pipeline.tally import Outcome, Tally
 from tests.footage import clip
 from tests.rtsp import RtspServer, transcode
 
@@ -317,8 +317,15 @@ def test_a_drain_ends_what_is_open_and_leaves_no_actor(
     assert [outcome.tally.balance() for outcome in it.outcomes] == [[]]
 
 
-def test_what_decodes_and_what_publishes_does_without_torch() -> None:
-    look = "import sys, actors.parts; sys.exit('torch' in sys.modules)"
+def test_what_decodes_what_publishes_and_what_supervises_does_without_torch() -> None:
+    look = """
+import sys, actors.parts, actors.supervisor, actors.health, actors.deployment, actors.cli.analyze
+import actors.cli.run
+from pipeline.config import ModelConfig
+from pipeline.settle import card_from
+card_from(ModelConfig())
+sys.exit('torch' in sys.modules)
+"""
     assert subprocess.run([sys.executable, "-c", look]).returncode == 0
 
 

@@ -23,7 +23,7 @@ from pipeline.config import Config, EventConfig, RedisConfig
 from pipeline.errors import ConfigError
 from pipeline.model import load
 from pipeline.records import ActionEvent, EventType, Flag
-from pipeline.run import origin_of, settle
+from pipeline.settle import origin_of, settle
 from pipeline.source import CameraSource, parse_address
 from tests.chaos.rtsp import ChaosCamera
 from tests.footage import clip

@@ -19,7 +19,7 @@ from actors.health import Health, served
 from actors.supervisor import Supervisor
 from pipeline.config import Config, HealthConfig, RedisConfig
 from pipeline.model import load
-from pipeline.run import origin_of, settle
+from pipeline.settle import origin_of, settle
 from pipeline.source import CameraSource, FileSource, Source, parse_address
 from pipeline.wire import events_key
 from tests.footage import clip

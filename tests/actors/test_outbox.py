@@ -21,7 +21,7 @@ from pipeline import wire
 from pipeline.config import Config, RedisConfig
 from pipeline.model import load
 from pipeline.records import ActionEvent, EventType, Flag
-from pipeline.run import origin_of, settle
+from pipeline.settle import origin_of, settle
 from pipeline.source import CameraSource, parse_address
 from tests.footage import clip
 from tests.redis_server import RedisServer

@@ -12,8 +12,7 @@ import redis
 
 from actors.cli.show import BEYOND, LONGEST, event_line, moment, shown, summary
 from pipeline.records import ActionEvent, Flag
-from pipeline.run import Outcome
-from pipeline.tally import Tally
+from pipeline.tally import Outcome, Tally
 from pipeline.wire import dead_key, events_key, status_key, to_dead_fields, to_fields
 from tests.redis_server import RedisServer
 

@@ -12,8 +12,9 @@ from pipeline.config import Config, EventConfig, ModelConfig
 from pipeline.errors import PictureTooLarge, SourceError
 from pipeline.model import Recognizer, load_from
 from pipeline.records import ActionEvent, Flag
-from pipeline.run import Outcome, run
+from pipeline.run import run
 from pipeline.source import find_files
+from pipeline.tally import Outcome
 from tests.clips import STEADY, cut, joined, scratched, write_clip, write_sound
 from tests.viewing import View, view
 

@@ -22,7 +22,8 @@ from pipeline.errors import (
 )
 from pipeline.model import load
 from pipeline.records import NS, ActionEvent, EndReason, SessionEnd, Window
-from pipeline.run import run, settle
+from pipeline.run import run
+from pipeline.settle import settle
 from pipeline.source import CameraSource, FileSource, Source, parse_address
 from pipeline.stream import windows
 from pipeline.tally import Tally

@@ -5,7 +5,7 @@ import pytest
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.model import Architecture, ModelSpec
-from pipeline.run import settle
+from pipeline.settle import settle
 
 
 @pytest.mark.parametrize("channels", [1, 10])

@@ -9,8 +9,8 @@ import pytest
 from pipeline.config import Config
 from pipeline.model import load
 from pipeline.records import EndReason, SessionEnd, Window
-from pipeline.run import settle
 from pipeline.settings import Settings
+from pipeline.settle import settle
 from pipeline.source import FileSource
 from pipeline.stream import windows
 from pipeline.tally import Tally

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.model import architecture_of, cost
 from pipeline.model.cost import Cost
-from pipeline.model.spec import AnyArchitecture
+from pipeline.spec import AnyArchitecture
 from pipeline.training.ablation.memory import measure
 from pipeline.training.ablation.spec import AblationSpec
 from pipeline.training.checkpoint import write_whole

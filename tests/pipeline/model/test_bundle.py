@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.bundle import DEFAULT_PATH, Card, card_of
+from pipeline.config import ModelConfig
 from pipeline.errors import CheckpointMismatch, CheckpointRefused, ModelError
-from pipeline.model import ModelSpec, Recognizer, Suggests, load, save_bundle
+from pipeline.model import ModelSpec, Recognizer, Suggests, load, load_from, save_bundle
 from pipeline.model.bundle import write_bundle
 from pipeline.records import Window
 from pipeline.settings import EventSpec
+from pipeline.settle import card_from
 
 Make = Callable[..., Recognizer]
 SAID = {
@@ -52,6 +55,29 @@ def test_a_bundle_keeps_spec_digest_and_scores(
     before, after = made.scores([window])[0], loaded.scores([window])[0]
     assert np.array_equal(before.scores_K, after.scores_K)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_bundle_is_can_be_known_without_loading_it(
+    tmp_path: Path, make_recognizer: Make
+) -> None:
+    save_bundle(make_recognizer(spec=SAID), tmp_path / "made.safetensors")
+    for path in (tmp_path / "made.safetensors", DEFAULT_PATH):
+        loaded = load(path, device="cpu")
+        assert card_of(path) == Card(spec=loaded.spec, digest=loaded.digest)
+
+
+def test_what_a_model_is_is_the_same_whether_its_file_tells_or_it_must_be_loaded(
+    tmp_path: Path, make_recognizer: Make
+) -> None:
+    torch.save(make_recognizer().network.state_dict(), tmp_path / "x-bLVNet-TAM-7-a2-b2-f2x2.pth")
+    made = load(tmp_path / "x-bLVNet-TAM-7-a2-b2-f2x2.pth", device="cpu")
+    save_bundle(made, tmp_path / "x.safetensors")
+    (tmp_path / "labels.txt").write_text("\n".join(f"other {n}" for n in made.spec.labels))
+    bundle = ModelConfig(path=str(tmp_path / "x.safetensors"))
+    renamed = ModelConfig(path=bundle.path, labels=str(tmp_path / "labels.txt"))
+    published = ModelConfig(path=str(tmp_path / "x-bLVNet-TAM-7-a2-b2-f2x2.pth"))
+    assert card_from(bundle) == card_from(published) == Card(spec=made.spec, digest=made.digest)
+    assert card_from(renamed).digest == load_from(renamed).digest != made.digest
 
 
 def test_a_converted_checkpoint_keeps_its_digest(tmp_path: Path, make_recognizer: Make) -> None:
@@ -133,6 +159,7 @@ def test_a_bundle_that_was_changed_is_refused(
     rewrite(path, change)
     with pytest.raises(CheckpointRefused, match="not those that its digest was made of"):
         load(path, device="cpu")
+    assert card_of(path) is None
 
 
 @pytest.mark.parametrize(
@@ -156,6 +183,7 @@ def test_a_header_that_makes_no_sense_is_refused_in_one_line(
     with pytest.raises(CheckpointRefused, match="its header is not valid") as info:
         load(path, device="cpu")
     assert "\n" not in str(info.value)
+    assert card_of(path) is None
 
 
 def test_a_bundle_whose_tensors_are_of_another_network_is_refused(
@@ -180,6 +208,8 @@ def test_a_bundle_with_weights_that_are_no_numbers_is_refused(
     save_bundle(made, tmp_path / "x.safetensors")
     with pytest.raises(CheckpointRefused, match="not finite"):
         load(tmp_path / "x.safetensors", device="cpu")
+    with pytest.raises(CheckpointRefused, match="not finite"):
+        card_from(ModelConfig(path=str(tmp_path / "x.safetensors")))
 
 
 def test_a_bundle_that_can_not_be_written_leaves_nothing_behind(

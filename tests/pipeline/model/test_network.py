@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.model import Architecture, VideoNetwork, architecture_of, build, cost
-from pipeline.model.spec import PUBLISHED_BLOCKS
+from pipeline.spec import PUBLISHED_BLOCKS
 from tests.pipeline.model import plain
 
 Make = Callable[..., VideoNetwork]
