@@ -6,7 +6,7 @@ Not for several threads: the supervisor holds its lock around each call but ``ta
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import ray
@@ -24,6 +24,31 @@ from pipeline.records import ActionEvent
 log = logging.getLogger(__name__)
 
 CLOSE_S = 30.0  # it waits 5 s for Redis
+
+
+class Heard:
+    """What was taken of the files under way: one that begins anew makes its first events again."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, dict[str, int]] = {}
+        """The last ``seq`` of each event, by stream."""
+
+    def new(self, events: Iterable[ActionEvent]) -> list[ActionEvent]:
+        """Those that were not taken before."""
+        return [event for event in events if self._is_new(event)]
+
+    def forget(self, stream_id: str) -> None:
+        """A stream has ended."""
+        self._last.pop(stream_id, None)
+
+    def _is_new(self, event: ActionEvent) -> bool:
+        if event.source_kind == "live":  # begins a new session, with other events
+            return True
+        last = self._last.setdefault(event.stream_id, {})
+        if event.seq <= last.get(event.event_id, -1):
+            return False
+        last[event.event_id] = event.seq
+        return True
 
 
 class Publishing:
@@ -53,6 +78,7 @@ class Publishing:
         self._watch: PublisherWatch | None = None
         self._taken = 0
         """Events that this one has given us."""
+        self._heard = Heard()
 
     def start(self, *, adopted: bool) -> None:
         """A new one, unless one that is there was ``adopted``."""
@@ -79,7 +105,7 @@ class Publishing:
         self._died()
 
     def take(self, limit_s: float) -> list[ActionEvent]:
-        """Events since the last call, if they are kept.
+        """Events since the last call, if they are kept; each once, whoever dies in between.
 
         Raises:
             RayActorError: it is dead.
@@ -89,7 +115,11 @@ class Publishing:
         asked = self._watch.actor.take.remote(self._taken)
         events: list[ActionEvent] = ray.get(asked, timeout=limit_s)
         self._taken += len(events)
-        return events
+        return self._heard.new(events)
+
+    def all_taken(self, stream_id: str) -> None:
+        """A stream has ended, and its last events were taken."""
+        self._heard.forget(stream_id)
 
     def report(self, stream_id: str, state: str, detail: str) -> None:
         """Have a stream's change of state written."""

@@ -272,6 +272,8 @@ class Supervisor:
             if self._draining:
                 log.warning("the publisher is silent; its last events are missing")
             return []
+        for job in self._jobs.untaken:
+            self._publishing.all_taken(job.stream_id)
         self._jobs.untaken.clear()
         return events
 

@@ -108,10 +108,6 @@ def equal(ours: list[ActionEvent], theirs: list[ActionEvent]) -> None:
             assert getattr(a, name) == pytest.approx(getattr(b, name), abs=1e-4)
 
 
-def each_once(events: list[ActionEvent]) -> list[ActionEvent]:
-    return list({(event.event_id, event.seq): event for event in events}.values())
-
-
 def family_of(pid: int) -> set[int]:
     """A process and all that descend from it."""
     parents = {}
@@ -183,7 +179,7 @@ def test_a_part_that_is_killed_comes_back_and_no_event_is_missing(
     assert pids, "the run was over before anything could be killed"
     assert [outcome.error for outcome in outcomes] == [None] * 3
     assert [outcome.tally.balance() for outcome in outcomes] == [[]] * 3
-    equal(each_once(events), expected)
+    equal(events, expected)
 
 
 def test_a_publisher_at_work_holds_nobody_up_and_gives_its_events_later(
