@@ -201,7 +201,9 @@ def test_a_publisher_at_work_holds_nobody_up_and_gives_its_events_later(
     equal(events, expected)
 
 
-def test_windows_that_are_due_together_share_a_call(ray_here: None) -> None:
+def test_windows_that_are_due_together_share_a_call(
+    ray_here: None, wait_until: Callable[..., None]
+) -> None:
     network = load("default", device="cpu")
     (room,) = files("room.webm")
     items = windows(room, settle(CONFIG, network.spec), tally=Tally(), stop=Event())
@@ -215,7 +217,9 @@ def test_windows_that_are_due_together_share_a_call(ray_here: None) -> None:
             assert answer.result().scores_K == pytest.approx(expected.scores_K, abs=1e-4)
         assert calls.batches < 16, "the first windows go at once, the rest together"
         assert calls.direct == CALLS
-        ray.kill(recognizer)
+        pid = ray.get(recognizer.__ray_call__.remote(lambda _: os.getpid()))
+        ray.kill(recognizer)  # which only asks for it
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the recognizer is dead")
         error = calls.submit(made[0]).exception(120)
         assert isinstance(error, ray.exceptions.RayActorError)
 
