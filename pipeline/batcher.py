@@ -1,8 +1,9 @@
 """Windows of many streams, computed together.
 
 Each worker takes what is waiting, up to ``batch_size`` windows of one shape, and waits at most
-``timeout_s`` for company; an ``eager`` one only while another worker is busy. Callers hold at most
-two windows per stream, which bounds the queue.
+``timeout_s`` for company; an ``eager`` one only while another worker is busy. One that ``adapts``
+makes smaller batches where those are cheaper. Callers hold at most two windows per stream, which
+bounds the queue.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from concurrent.futures import Future
 from threading import Condition, Thread, get_ident
 from typing import Generic, Self, TypeVar
 
+from pipeline.batch_size import BatchSize
 from pipeline.records import Frames
 
 Asked = TypeVar("Asked", bound=Frames)
@@ -49,9 +51,11 @@ class Batcher(Generic[Asked, Given]):
         timeout_s: float = 0.0,
         workers: int = 1,
         eager: bool = False,
+        adapts: bool = False,
     ) -> None:
         self._score = score
         self._batch_size = batch_size
+        self._paying = BatchSize(batch_size) if adapts else None
         self._timeout_s = timeout_s
         self._eager = eager
         self._busy = 0
@@ -102,7 +106,7 @@ class Batcher(Generic[Asked, Given]):
                 raise RuntimeError("the batcher is closed")
             idle = not self._queue
             self._queue += tickets
-            if idle or len(self._queue) >= self._batch_size:  # else somebody waits for company
+            if idle or len(self._queue) >= self._most:  # else somebody waits for company
                 self._changed.notify()
         return tickets
 
@@ -119,6 +123,16 @@ class Batcher(Generic[Asked, Given]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def _most(self) -> int:
+        """Windows of a batch."""
+        return self._batch_size if self._paying is None else self._paying.most
+
+    def _learn(self, windows: int, took_s: float) -> None:
+        if self._paying is not None:
+            with self._changed:
+                self._paying.learn(windows, took_s)
 
     def _work(self) -> None:
         while taken := self._next_batch():
@@ -141,6 +155,7 @@ class Batcher(Generic[Asked, Given]):
                 ticket.set_exception(error)
         else:
             self.failures = 0
+            self._learn(len(batch), time.monotonic() - self._began_s[worker])
             for ticket, answer in zip(batch, answers, strict=True):
                 ticket.set_result(answer)
         finally:
@@ -156,15 +171,13 @@ class Batcher(Generic[Asked, Given]):
                 waits = self._busy > 0 or not self._eager
                 timeout_s = self._timeout_s if waits else 0.0
                 left_s = self._queue[0].since_s + timeout_s - time.monotonic()
-                if len(self._queue) >= self._batch_size or left_s <= 0 or self._closed:
+                if len(self._queue) >= self._most or left_s <= 0 or self._closed:
                     return self._take()
                 self._changed.wait(left_s)
 
     def _take(self) -> list[Ticket[Asked, Given]]:
         shape = self._queue[0].window.shape
-        batch = [ticket for ticket in self._queue if ticket.window.shape == shape][
-            : self._batch_size
-        ]
+        batch = [ticket for ticket in self._queue if ticket.window.shape == shape][: self._most]
         for ticket in batch:
             self._queue.remove(ticket)
             ticket.taken = True

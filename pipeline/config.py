@@ -83,6 +83,7 @@ class RecognizerConfig(Frozen):
     """How windows are batched, and what of the machine the network may use."""
 
     batch_size: int = Field(default=8, ge=1, le=1024)
+    """Windows of a batch at most; on a CPU fewer, where those are cheaper."""
     batch_timeout_ms: float | None = Field(default=None, ge=0, le=10_000)
     """How long a batch waits for company once its first window is there; by default not at all
     for cameras, and a little where many files are worked on at once."""

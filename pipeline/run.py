@@ -132,4 +132,5 @@ def batcher_for(
         batch_size=config.batch_size,
         timeout_s=(config.batch_timeout_ms or 0) / 1000,
         workers=workers,
+        adapts=not on_gpu,
     )

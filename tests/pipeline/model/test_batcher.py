@@ -82,6 +82,21 @@ def test_what_waits_is_computed_together_in_order(spec: ModelSpec, make_window: 
     assert network.batches == [[0], [2, 4, 6, 8], [10, 12, 14]]
 
 
+def test_one_that_adapts_makes_the_batches_that_pay(
+    spec: ModelSpec, make_window: MakeWindow
+) -> None:
+    network = Network()
+
+    def slowly(windows: Sequence[Window]) -> list[Scores]:
+        time.sleep(0.02 * len(windows) ** 2)  # alone is cheapest
+        return network(windows)
+
+    with Batcher(slowly, batch_size=8, timeout_s=60, adapts=True) as batcher:
+        answers = batcher.submit_all([make_window(spec, n) for n in range(20)])
+        assert [value(answer) for answer in answers] == [2 * n for n in range(20)]
+    assert list(map(len, network.batches)) == [1, 2, *[1] * 17]
+
+
 def test_a_full_batch_does_not_wait_for_company(spec: ModelSpec, make_window: MakeWindow) -> None:
     network = Network()
     with Batcher(network, batch_size=2, timeout_s=60) as batcher:
