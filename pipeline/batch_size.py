@@ -13,7 +13,7 @@ from collections import deque
 from statistics import median_low
 
 PROBE_EVERY = 16  # full batches: a wrong one costs a hundredth of these, mostly
-RECENT = 31  # batches whose median counts: a first pass is recorded, and others use the machine, too
+RECENT = 31  # batches whose median counts: others use the machine, too
 CHEAPER = 0.94  # than the size in use, or it stays
 
 
