@@ -14,6 +14,7 @@ from statistics import median_low
 
 PROBE_EVERY = 16  # full batches: a wrong one costs a hundredth of these, mostly
 RECENT = 31  # batches whose median counts: others use the machine, too
+PROBES = 3  # of them, of a size that isn't in use: the machine was another one before
 CHEAPER = 0.94  # than the size in use, or it stays
 
 
@@ -32,14 +33,16 @@ class BatchSize:
 
     def learn(self, windows: int, took_s: float) -> None:
         """A batch of so many windows took so long."""
-        size = max(size for size in self._sizes if size <= windows)
-        self._costs_s.setdefault(size, deque(maxlen=RECENT)).append(took_s / windows)
-        if windows >= self.most:
-            self._full += 1
-            self.most = self._next()
+        if windows in self._sizes:
+            self._costs_s.setdefault(windows, deque(maxlen=RECENT)).append(took_s / windows)
+        if windows < self.most:
+            self.most = self._best  # a probe that found no company
+            return
+        self._full += 1
+        self.most = self._next()
 
     def _next(self) -> int:
-        cheapest = min(self._costs_s, key=self._cost_s)
+        cheapest = min(self._costs_s, key=self._cost_s, default=self._best)
         if self._cost_s(cheapest) < CHEAPER * self._cost_s(self._best):
             self._best = cheapest
         at = self._sizes.index(self._best)
@@ -51,4 +54,7 @@ class BatchSize:
         return self._best
 
     def _cost_s(self, size: int) -> float:
-        return median_low(self._costs_s[size]) if size in self._costs_s else math.inf
+        if size not in self._costs_s:
+            return math.inf
+        recent_s = list(self._costs_s[size])
+        return median_low(recent_s if size == self._best else recent_s[-PROBES:])

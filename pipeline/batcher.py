@@ -1,9 +1,8 @@
 """Windows of many streams, computed together.
 
-Each worker takes what is waiting, up to ``batch_size`` windows of one shape, and waits at most
-``timeout_s`` for company; an ``eager`` one only while another worker is busy. One that ``adapts``
-makes smaller batches where those are cheaper. Callers hold at most two windows per stream, which
-bounds the queue.
+Each worker takes what is waiting, up to ``batch_size`` windows of one shape (fewer, where those are
+cheaper, if it ``adapts``), and waits at most ``timeout_s`` for company; an ``eager`` one only while
+another worker is busy. Callers hold at most two windows per stream, which bounds the queue.
 """
 
 from __future__ import annotations
@@ -56,6 +55,7 @@ class Batcher(Generic[Asked, Given]):
         self._score = score
         self._batch_size = batch_size
         self._paying = BatchSize(batch_size) if adapts else None
+        self._warm: set[int] = set()
         self._timeout_s = timeout_s
         self._eager = eager
         self._busy = 0
@@ -129,10 +129,14 @@ class Batcher(Generic[Asked, Given]):
         """Windows of a batch."""
         return self._batch_size if self._paying is None else self._paying.most
 
-    def _learn(self, windows: int, took_s: float) -> None:
-        if self._paying is not None:
-            with self._changed:
+    def _learn(self, worker: int, windows: int, took_s: float) -> None:
+        """From all but each worker's first batch, which waits for its network to be made ready."""
+        if self._paying is None:
+            return
+        with self._changed:
+            if worker in self._warm:
                 self._paying.learn(windows, took_s)
+            self._warm.add(worker)
 
     def _work(self) -> None:
         while taken := self._next_batch():
@@ -147,6 +151,7 @@ class Batcher(Generic[Asked, Given]):
         self._began_s[worker] = time.monotonic()
         try:
             answers = self._score([ticket.window for ticket in batch])
+            took_s = time.monotonic() - self._began_s[worker]
             if len(answers) != len(batch):
                 raise RuntimeError(f"{len(answers)} answers to {len(batch)} windows")
         except Exception as error:  # noqa: BLE001 - each caller gets it, the worker goes on
@@ -155,9 +160,9 @@ class Batcher(Generic[Asked, Given]):
                 ticket.set_exception(error)
         else:
             self.failures = 0
-            self._learn(len(batch), time.monotonic() - self._began_s[worker])
             for ticket, answer in zip(batch, answers, strict=True):
                 ticket.set_result(answer)
+            self._learn(worker, len(batch), took_s)
         finally:
             del self._began_s[worker]
 

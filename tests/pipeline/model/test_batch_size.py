@@ -60,6 +60,26 @@ def test_no_batch_is_larger_than_was_asked_for(most: int, sizes: set[int]) -> No
     assert set(made(BatchSize(most), lambda n: 1.0, batches=10 * PROBE_EVERY)) == sizes
 
 
+def test_a_probe_that_finds_no_company_is_over() -> None:
+    size = BatchSize(8)
+    made(size, lambda n: 0.02 * n**1.5, batches=PROBE_EVERY)
+    for _ in range(20 * PROBE_EVERY):
+        size.learn(1, 0.02)
+    assert size.most in (1, 2)
+    size.learn(1, 0.02)
+    made(size, lambda n: 0.005 + 0.003 * n, batches=200)
+    for _ in range(20 * PROBE_EVERY):
+        size.learn(3, 0.014)
+    assert size.most == 8
+
+
+def test_when_everything_becomes_slower_the_size_is_soon_the_same_again() -> None:
+    size = BatchSize(8)
+    made(size, lambda n: 0.005 + 0.003 * n, batches=200)
+    counts = made(size, lambda n: 2 * (0.005 + 0.003 * n), batches=10 * PROBE_EVERY)
+    assert counts[8] > 7 * PROBE_EVERY
+
+
 def test_batches_that_are_not_full_are_learned_from_and_change_nothing() -> None:
     size = BatchSize(8)
     made(size, lambda n: 0.005 + 0.003 * n, batches=10)
