@@ -111,9 +111,16 @@ def card_of(path: Path) -> Card | None:
             metadata: dict[str, str] = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         spec = ModelSpec.model_validate_json(metadata[HEADER])
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError):
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in arrays.values()):
+    if not all(_is_weight(name, array) for name, array in arrays.items()):
         return None
     digest = digest_of({name: array.astype(np.float32) for name, array in arrays.items()}, spec)
     return Card(spec=spec, digest=digest) if digest == metadata.get(DIGEST) else None
+
+
+def _is_weight(name: str, array: NDArray[np.floating]) -> bool:
+    """As bundles are written, and fit to compute with."""
+    if array.dtype not in (np.float16, np.float32) or not np.isfinite(array).all():
+        return False
+    return not (name.endswith(".running_var") and (array < 0).any())

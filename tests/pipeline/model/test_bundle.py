@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 
 from pipeline.bundle import DEFAULT_PATH, Card, card_of
 from pipeline.config import ModelConfig
@@ -210,6 +212,20 @@ def test_a_bundle_with_weights_that_are_no_numbers_is_refused(
         load(tmp_path / "x.safetensors", device="cpu")
     with pytest.raises(CheckpointRefused, match="not finite"):
         card_from(ModelConfig(path=str(tmp_path / "x.safetensors")))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float8_e4m3fn, torch.int32])
+def test_a_bundle_of_other_numbers_than_ours_must_be_loaded_to_be_known(
+    tmp_path: Path, make_recognizer: Make, dtype: torch.dtype
+) -> None:
+    made = make_recognizer()
+    save_bundle(made, tmp_path / "x.safetensors")
+    with safe_open(tmp_path / "x.safetensors", framework="pt") as file:
+        metadata, state = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    first = next(iter(state))
+    state[first] = torch.zeros_like(state[first], dtype=dtype)
+    (tmp_path / "x.safetensors").write_bytes(save(state, metadata=metadata))
+    assert card_of(tmp_path / "x.safetensors") is None
 
 
 def test_a_bundle_that_can_not_be_written_leaves_nothing_behind(
