@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 
 import ray
 from ray.actor import ActorHandle
@@ -19,7 +20,7 @@ from actors.pulse import PartLost
 from actors.watch import Bounds, PublisherWatch
 from pipeline.config import RedisConfig
 from pipeline.events import Origin
-from pipeline.records import ActionEvent
+from pipeline.records import ActionEvent, EventType, Flag
 
 log = logging.getLogger(__name__)
 
@@ -30,25 +31,32 @@ class Heard:
     """What was taken of the files under way: one that begins anew makes its first events again."""
 
     def __init__(self) -> None:
-        self._last: dict[str, dict[str, int]] = {}
-        """The last ``seq`` of each event, by stream."""
+        self._last: dict[str, dict[str, ActionEvent]] = {}
+        """What was last heard of each event, by stream."""
 
     def new(self, events: Iterable[ActionEvent]) -> list[ActionEvent]:
-        """Those that were not taken before."""
-        return [event for event in events if self._is_new(event)]
+        """Those that were not taken before.
+
+        An end that comes sooner than the first time got, because the second was stopped, follows
+        what was heard: or the event would stay open.
+        """
+        return [new for event in events if (new := self._new(event)) is not None]
 
     def forget(self, stream_id: str) -> None:
         """A stream has ended."""
         self._last.pop(stream_id, None)
 
-    def _is_new(self, event: ActionEvent) -> bool:
+    def _new(self, event: ActionEvent) -> ActionEvent | None:
         if event.source_kind == "live":  # begins a new session, with other events
-            return True
-        last = self._last.setdefault(event.stream_id, {})
-        if event.seq <= last.get(event.event_id, -1):
-            return False
-        last[event.event_id] = event.seq
-        return True
+            return event
+        heard = self._last.setdefault(event.stream_id, {})
+        last = heard.get(event.event_id)
+        if last is not None and event.seq <= last.seq:
+            if Flag.INTERRUPTED not in event.flags or last.type is EventType.END:
+                return None
+            event = replace(event, seq=last.seq + 1)
+        heard[event.event_id] = event
+        return event
 
 
 class Publishing:

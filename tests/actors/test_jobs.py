@@ -1,11 +1,15 @@
 """Streams that go from one camera actor to the next, without any actor."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from actors.jobs import AGAIN_S, MAX_ATTEMPTS, MAX_ORPHANED, Job, Jobs
+from actors.publishing import Heard
 from actors.snapshot import StreamState
+from pipeline.records import ActionEvent, EventType, Flag
 from pipeline.source import CameraSource, FileSource, parse_address
 from pipeline.tally import Tally
 
@@ -157,3 +161,22 @@ def test_events_that_died_untaken_are_made_again(jobs: Jobs) -> None:
     end()
     jobs.untaken.clear()
     assert (len(jobs.outcomes), jobs.busy) == (1, False)
+
+
+def test_what_a_file_s_second_run_makes_again_is_passed_over(
+    make_event: Callable[..., ActionEvent],
+) -> None:
+    def of(seq: int, type_: EventType, *flags: Flag, **said: object) -> ActionEvent:
+        return make_event(seq, type=type_, flags=flags, **({"source_kind": "file"} | said))
+
+    start, update, end = (of(n, t) for n, t in enumerate(EventType))
+    heard = Heard()
+    assert heard.new([start, update]) == [start, update]
+    assert heard.new([start]) == []
+    stopped = of(1, EventType.END, Flag.INTERRUPTED)
+    assert heard.new([stopped]) == [replace(stopped, seq=2)], "or it would stay open"
+    assert heard.new([stopped]) == []
+    heard.forget("door")
+    assert heard.new([start, update, end]) == [start, update, end]
+    live = of(0, EventType.START, source_kind="live")
+    assert heard.new([live, live]) == [live, live]
