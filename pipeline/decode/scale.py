@@ -3,8 +3,8 @@
 High is ``size_px`` square: the shorter side (as displayed) is scaled to ``short_side_px``, then
 the centre is cut out. Low is the exact 2x2 mean of high, rounded half up. Scaling comes first, in
 the video's own colours; bilinear, whose kernel grows when it shrinks, so nothing aliases. Colours
-are converted last, and of the centre alone: with all of it, and at full size, FFmpeg takes up to
-twice as long. Rotation is turned upright after that. A region is cut out first, without a copy;
+are converted last, and of the centre alone: FFmpeg takes longer for all of it, and longest at full
+size. Rotation is turned upright after that. A region is cut out first, without a copy;
 with ``fit="letterbox"``, what is shown is shrunk to fit into the square, and bars are black.
 """
 
@@ -113,7 +113,8 @@ class _Cutter:
         """A box of a picture, to the next whole pixels that its colours allow."""
         if box == (0, 0, frame.width, frame.height):
             return frame
-        wanted = (frame.width, frame.height, frame.format.name, box)
+        colours = (frame.format.name, frame.colorspace, frame.color_range)
+        wanted = (frame.width, frame.height, colours, box)
         if wanted != self._made_for:
             self._graph, self._made_for = self._cutting(frame, box), wanted
         self._graph.push(frame)

@@ -114,6 +114,8 @@ def taken_over(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except torch.OutOfMemoryError:  # which is the machine's fault
+        raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError):
         why = "what it holds doesn't fit this run"
         raise CheckpointRefused(NO_RUN.format(path=path, why=why)) from None

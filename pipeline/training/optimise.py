@@ -43,10 +43,13 @@ def load_optimizer(optimizer: Optimizer, state: dict[str, object]) -> None:
     optimizer.load_state_dict(state)
     for group, settings in zip(optimizer.param_groups, own, strict=True):
         group.update(settings)
+    names = {"momentum_buffer"} if isinstance(optimizer, SGD) else {"step", "exp_avg", "exp_avg_sq"}
     for parameter, memory in optimizer.state.items():
+        if set(memory) != names:
+            raise ValueError("the memory of another kind of optimizer")
         for name, value in memory.items():
             shape = () if name == "step" else parameter.shape
-            if value is not None and tuple(value.shape) != tuple(shape):
+            if tuple(value.shape) != tuple(shape):
                 raise ValueError(f"{name} of another shape")
 
 

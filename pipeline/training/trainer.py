@@ -337,7 +337,7 @@ class Trainer:
             load_optimizer(self._optimizer, state["optimizer"])
             self._scaler.load_state_dict(state["scaler"])
             if self._peers.leads:  # it holds what all of them counted
-                self._meter = Meter(**state["meter"])
+                self._meter = Meter(**{k: float(v) for k, v in state["meter"].items()})
             self._history = [line for line in state["history"] if line["step"] < self.steps]
             self._step, self._epoch, self._batch = state["step"], state["epoch"], state["batch"]
             if self._step > self.steps or min(self._step, self._epoch, self._batch) < 0:
