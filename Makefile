@@ -13,9 +13,9 @@ TORCH := 2.13.0
 demo: $(VENV)/.ready footage
 	$(BIN)/actionstream demo
 
-# Three files of tests at a time, since many only wait; a thread each, since waiting threads of OpenMP spin.
+# Two files of tests at a time, since many only wait; a thread each, since waiting threads of OpenMP spin.
 test: $(VENV)/.ready-dev footage deploy/.rtsp-ready lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
