@@ -106,6 +106,9 @@ def run(
         )
         return Outcome(stream_id=source.stream_id, tally=tally, error=error)
 
+    if any(source.kind == "live" for source in sources):
+        share_cpu(config.recognizer.threads)
+        recognizer.warm()
     side_by_side = max(1, sum(source.kind == "live" for source in sources))
     with (
         batcher_for(recognizer.scores, config.recognizer, on_gpu=recognizer.on_gpu) as batcher,

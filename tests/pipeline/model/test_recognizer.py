@@ -9,7 +9,7 @@ import torch
 from pipeline.errors import ConfigError, ModelError
 from pipeline.model import DEFAULT_PATH, Recognizer, load
 from pipeline.model.device import pick
-from pipeline.model.engine import fold_batch_norms
+from pipeline.model.engine import Engine, fold_batch_norms
 from pipeline.records import Window
 from pipeline.training.motions import LABELS
 
@@ -31,6 +31,22 @@ def plainly(recognizer: Recognizer, window: Window) -> np.ndarray:
     if spec.score == "sigmoid":
         return torch.sigmoid(logits_K).numpy()
     return torch.softmax(logits_K, 0).numpy()
+
+
+@pytest.mark.parametrize("big_input", ["high", "low"])
+def test_one_that_is_warm_has_nothing_left_to_record(
+    make_recognizer: Make,
+    make_window: MakeWindow,
+    monkeypatch: pytest.MonkeyPatch,
+    big_input: str,
+) -> None:
+    recorded, record = [], Engine._recorded
+    monkeypatch.setattr(Engine, "_recorded", lambda *all_: recorded.append(1) or record(*all_))
+    recognizer = make_recognizer(big_input=big_input)
+    recognizer.warm()
+    assert recorded == [1]
+    recognizer.scores([make_window(recognizer.spec, seed) for seed in range(3)])
+    assert recorded == [1]
 
 
 @pytest.mark.parametrize("big_input", ["high", "low"])
