@@ -32,17 +32,13 @@ class Recognizer:
     def __init__(self, model: ModelConfig, config: RecognizerConfig, *, made_of: str = "") -> None:
         """``made_of``: see ``Parts``."""
         # Whoever has a handle of an actor loads its class: cameras would load torch with this one.
-        from pipeline.model import load_from, share_cpu
+        from pipeline.model import load_from
         from pipeline.run import batcher_for
 
         end_with_parent()
         self.made_of = made_of
         self._recognizer = load_from(model)
-        share_cpu(config.threads)
-        self._recognizer.warm()
-        self._batcher = batcher_for(
-            self._recognizer.answers, config, on_gpu=self._recognizer.on_gpu
-        )
+        self._batcher = batcher_for(self._recognizer, self._recognizer.answers, config)
         self._door = Door({"answers": self.answers}) if Door.possible else None
 
     def answers(self, pixels: Sequence[Pixels]) -> list[Answer]:

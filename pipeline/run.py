@@ -106,12 +106,9 @@ def run(
         )
         return Outcome(stream_id=source.stream_id, tally=tally, error=error)
 
-    if any(source.kind == "live" for source in sources):
-        share_cpu(config.recognizer.threads)
-        recognizer.warm()
     side_by_side = max(1, sum(source.kind == "live" for source in sources))
     with (
-        batcher_for(recognizer.scores, config.recognizer, on_gpu=recognizer.on_gpu) as batcher,
+        batcher_for(recognizer, recognizer.scores, config.recognizer) as batcher,
         ThreadPoolExecutor(side_by_side, thread_name_prefix="stream") as pool,
     ):
         try:
@@ -122,14 +119,18 @@ def run(
 
 
 def batcher_for(
+    recognizer: Recognizer,
     score: Callable[[Sequence[Asked]], list[Given]],
     config: RecognizerConfig,
-    *,
-    on_gpu: bool,
 ) -> Batcher[Asked, Given]:
-    """Workers that share the machine: one per core with a thread each, or one on a GPU."""
+    """Workers that share the machine: one per core with a thread each, or one on a GPU.
+
+    ``score`` is the recognizer's, of windows or of their frames; it is warm when this returns.
+    """
+    on_gpu = recognizer.on_gpu
     workers = config.workers or (1 if on_gpu else max(1, usable_cpus() // config.threads))
     share_cpu(config.threads)
+    recognizer.warm()
     return Batcher(
         score,
         batch_size=config.batch_size,
