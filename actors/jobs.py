@@ -14,10 +14,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 from actors.snapshot import StreamSnapshot, StreamState
+from pipeline.backoff import backoff_s
 from pipeline.errors import SourceError
 from pipeline.records import SourceKind
 from pipeline.source import Source
@@ -27,6 +29,7 @@ MAX_ATTEMPTS = 3
 MAX_ORPHANED = 30  # the publisher may die many times under an archive, or be killed by a file
 AGAIN_S = 1.0  # before the second attempt, then twice as long each time
 MAX_AGAIN_S = 10.0
+MAX_DETACHED = 1000  # outcomes: cameras may come and go under new names for months
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,7 +71,10 @@ class Jobs:
     """Latest known state of every stream."""
     kinds: dict[str, SourceKind] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
-    """Streams that have ended, in the order in which they did."""
+    """Streams that have ended, in the order in which they did; of those that were detached, the
+    last ``MAX_DETACHED``."""
+    detached: deque[str] = field(default_factory=deque)
+    """Names of those that were."""
     untaken: list[Job] = field(default_factory=list)
     """Streams that have ended, but whose last events nobody has taken yet."""
     now: Callable[[], float] = time.monotonic
@@ -100,7 +106,7 @@ class Jobs:
 
     def add(self, job: Job, camera: str | None = None) -> None:
         """One more; ``camera`` works on it already."""
-        self.outcomes = [o for o in self.outcomes if o.stream_id != job.stream_id]
+        self._forget_outcome(job.stream_id)
         self.kinds[job.stream_id] = job.source.kind
         self.states[job.stream_id] = StreamState(stream_id=job.stream_id)
         if camera is None:
@@ -144,9 +150,12 @@ class Jobs:
             self._anew([job])
             return
         state = self.states[job.stream_id]
-        if job.detached:  # whoever comes and goes all day has one outcome
-            self.outcomes = [o for o in self.outcomes if o.stream_id != job.stream_id]
+        if job.detached:
+            self._forget_outcome(job.stream_id)  # whoever comes and goes all day has one
             self.drop(job.stream_id)
+            self.detached.append(job.stream_id)
+            if len(self.detached) > MAX_DETACHED:
+                self._forget_outcome(self.detached[0])
         self._outcome(state, state.error)
         if self.keeps_events:
             self.untaken.append(job)
@@ -183,8 +192,8 @@ class Jobs:
         self.states[job.stream_id] = StreamState(
             stream_id=job.stream_id, tally=replace(state.tally, state="starting")
         )
-        job.not_before_s = self.now() + min(MAX_AGAIN_S, AGAIN_S * 2**job.failures)
         job.failures += 1
+        job.not_before_s = self.now() + backoff_s(AGAIN_S, job.failures, at_most_s=MAX_AGAIN_S)
         self.waiting.append(job)
         return True
 
@@ -240,6 +249,11 @@ class Jobs:
 
     def _state(self, job: Job) -> StreamState:
         return self.states.get(job.stream_id, StreamState(stream_id=job.stream_id))
+
+    def _forget_outcome(self, stream_id: str) -> None:
+        self.outcomes = [o for o in self.outcomes if o.stream_id != stream_id]
+        with suppress(ValueError):
+            self.detached.remove(stream_id)
 
     def _outcome(self, state: StreamState, error: SourceError | None) -> None:
         self.outcomes.append(Outcome(stream_id=state.stream_id, tally=state.tally, error=error))

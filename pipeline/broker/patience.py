@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import RedisError
 
+from pipeline.backoff import backoff_s
 from pipeline.broker.faults import explain, passes
 from pipeline.errors import ActionstreamError, ConfigError
 
@@ -39,8 +40,7 @@ class Patience:
 
 def pause_s(failures: int) -> float:
     """How long to wait after so many failures in a row: 0.1, 0.2 … 5 s, half of it by chance."""
-    longest_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(failures - 1, 10))
-    return longest_s * random.uniform(0.5, 1.0)
+    return backoff_s(FIRST_WAIT_S, failures, at_most_s=LONGEST_WAIT_S) * random.uniform(0.5, 1.0)
 
 
 class Trial:

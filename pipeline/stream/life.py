@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 
+from pipeline.backoff import backoff_s
 from pipeline.cameras import RetryConfig
 from pipeline.errors import (
     NotAVideo,
@@ -100,8 +101,12 @@ def wait_s(retry: RetryConfig, failures: int, fault: Fault, chance: float) -> fl
     """How long to wait after so many failures in a row; ``chance`` is in [0, 1)."""
     if fault in SLOW:
         return retry.max_delay_s * (1 + chance)
-    steps = min(failures - 1, 64)  # beyond, the power overflows, and the limit was reached long ago
-    return chance * min(retry.max_delay_s, retry.initial_delay_s * retry.multiplier**steps)
+    return chance * backoff_s(
+        retry.initial_delay_s,
+        failures,
+        at_most_s=retry.max_delay_s,
+        multiplier=retry.multiplier,
+    )
 
 
 class CameraLife:

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from actors.jobs import AGAIN_S, MAX_ATTEMPTS, MAX_ORPHANED, Job, Jobs
+from actors.jobs import (
+    AGAIN_S,
+    MAX_AGAIN_S,
+    MAX_ATTEMPTS,
+    MAX_DETACHED,
+    MAX_ORPHANED,
+    Job,
+    Jobs,
+)
 from actors.publishing import Heard
 from actors.snapshot import StreamState
 from pipeline.records import ActionEvent, EventType, Flag
@@ -135,6 +143,30 @@ def test_a_stream_that_is_lost_again_and_again_waits_longer_and_holds_up_no_othe
             jobs.hand_out("camera-0", room=1)
         waits.append(clock.s - began_s)
     assert waits == [1, 2, 4, 8, 10, 10]
+
+
+def test_a_camera_may_be_lost_for_weeks(jobs: Jobs, clock: Clock) -> None:
+    jobs.waiting.pop()  # the file
+    for _ in range(5000):
+        jobs.hand_out("camera-0", 1)
+        assert die(jobs, "camera-0") == ["gate"]
+        clock.s += MAX_AGAIN_S
+    (job,) = jobs.waiting
+    assert job.attempts == 5000
+
+
+def test_cameras_that_come_and_go_leave_a_bounded_trace(jobs: Jobs) -> None:
+    jobs.waiting.clear()
+    names = [f"camera {n}" for n in (0, 0, *range(MAX_DETACHED + 2))]
+    for name in names:
+        jobs.add(Job(source=replace(GATE, stream_id=name), recognizer="r", detached=True))
+        jobs.hand_out("camera-0", 1)
+        done = jobs.note("camera-0", StreamState(stream_id=name, state="detached"))
+        assert done is not None
+        jobs.ended(done)
+    assert [outcome.stream_id for outcome in jobs.outcomes] == names[-MAX_DETACHED:]
+    assert len(jobs.detached) == MAX_DETACHED
+    assert set(jobs.states) == set(jobs.kinds) == {"gate", "room"}
 
 
 def test_events_that_died_untaken_are_made_again(jobs: Jobs) -> None:
