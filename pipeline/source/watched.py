@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from threading import Event, Thread
+from threading import Event, Lock, Thread, current_thread
 from typing import TYPE_CHECKING, Protocol, Self
 
 from pipeline.cameras import CameraKnobs
@@ -79,7 +79,8 @@ class Watched:
         self.tally = tally
         self.stopped = stopped
         self.watch = watch or Watch()
-        self._hung: list[Thread] = []
+        self._hung: set[Thread] = set()
+        self._counting = Lock()
 
     @property
     def shown(self) -> str:
@@ -89,8 +90,10 @@ class Watched:
     @property
     def hung(self) -> int:
         """Threads that were left behind and have not come back."""
-        self._hung = [thread for thread in self._hung if thread.is_alive()]
-        return len(self._hung)
+        with self._counting:
+            self._hung = {thread for thread in self._hung if thread.is_alive()}
+            self.tally.hanging = len(self._hung)
+            return self.tally.hanging
 
     def open(self) -> "WatchedFeed":
         """A new connection.
@@ -99,19 +102,25 @@ class Watched:
             SourceError: from the source; or SourceTimeout from the watchdog, or since too many
                 earlier calls still hang.
         """
-        self.tally.hanging = self.hung
-        if self.hung >= MAX_HUNG:
+        if (hung := self.hung) >= MAX_HUNG:
             raise SourceTimeout(
-                f"{self.shown}: {self.hung} earlier connections hang in FFmpeg; "
+                f"{self.shown}: {hung} earlier connections hang in FFmpeg; "
                 "a new one is tried once one of them ends"
             )
         return WatchedFeed(self, self._source.open)
 
     def leave_behind(self, thread: Thread) -> None:
         """Count a thread that doesn't come back."""
-        self.tally.hung += 1
-        self._hung.append(thread)
-        self.tally.hanging = self.hung
+        with self._counting:
+            self.tally.hung += 1
+            self._hung.add(thread)
+            self.tally.hanging = len(self._hung)
+
+    def came_back(self, thread: Thread) -> None:
+        """Count it no more: while a camera is paused, or waits to be tried again, nobody asks."""
+        with self._counting:
+            self._hung.discard(thread)
+            self.tally.hanging = len(self._hung)
 
 
 class WatchedFeed:
@@ -203,6 +212,12 @@ class WatchedFeed:
 
     def _read(self, connect: "Callable[[], Feed | WatchedFeed]") -> None:
         """The thread's work: all that FFmpeg does for this connection, from open to close."""
+        try:
+            self._use(connect)
+        finally:
+            self._owner.came_back(current_thread())
+
+    def _use(self, connect: "Callable[[], Feed | WatchedFeed]") -> None:
         try:
             feed = connect()
         except BaseException as error:  # noqa: BLE001 - raised by whoever waits for it

@@ -60,13 +60,18 @@ def live_windows(
             life.pause()
             wanted.wait_until_resumed()
             continue
+        wanted.given_up = False
         life.connect()
         error: SourceError | None = None
         try:
             yield from windows(watched, settings, tally=tally, threads=threads, stop=wanted)
         except SourceError as raised:
             error = raised
-        if not wanted.is_set():
+        if stop.is_set():
+            return
+        if wanted.is_set() or wanted.given_up:
+            life.pause()  # and not lost, even if it is resumed by now
+        else:
             wanted.wait(_lost(life, watched.shown, error, tally))
 
 
@@ -86,15 +91,19 @@ def _lost(life: CameraLife, shown: str, error: SourceError | None, tally: Tally)
     return delay_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Wanted:
     """Whether a connection is to be given up: for good, or for a pause."""
 
     stop: Event
     pause: Event
+    given_up: bool = False
+    """Somebody was told that it is."""
 
     def is_set(self) -> bool:
-        return self.stop.is_set() or self.pause.is_set()
+        now = self.stop.is_set() or self.pause.is_set()
+        self.given_up |= now
+        return now
 
     def wait(self, timeout_s: float) -> None:
         """Until the time is over, or something is wanted."""

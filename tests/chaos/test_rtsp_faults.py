@@ -133,6 +133,30 @@ def test_a_lost_connection_ends_a_session_and_begins_another(
     ]
 
 
+def test_a_camera_that_is_resumed_before_it_has_paused_was_not_lost(chaos: ChaosCamera) -> None:
+    states: list[str] = []
+    stop, pause, tally = Event(), Event(), Tally()
+    stream = live_windows(
+        CameraSource(stream_id="gate", address=parse_address(chaos.url("gate")), knobs=knobs()),
+        SETTINGS,
+        tally=tally,
+        threads=1,
+        stop=stop,
+        pause=pause,
+        report=lambda _, state, detail: states.append(state),
+    )
+    assert isinstance(next(stream), Window)
+    pause.set()
+    while not isinstance(next(stream), SessionEnd):
+        pass
+    pause.clear()  # its connection isn't closed yet
+    assert isinstance(next(stream), Window)
+    stop.set()
+    assert [item for item in stream if isinstance(item, SessionEnd)]
+    assert states == ["connecting", "streaming", "paused", "connecting", "streaming"]
+    assert (tally.reconnects, tally.faults.total()) == (0, 0)
+
+
 def test_a_stall_is_told_and_passes(chaos: ChaosCamera, wait_until: Callable[..., None]) -> None:
     with Life(chaos.url("gate,stall=30,pause=2"), knobs(frame_timeout_s=3)) as life:
         wait_until(lambda: life.said("streaming") == 2, "it streams, stalls, and streams")

@@ -113,8 +113,10 @@ def test_only_so_many_may_hang_then_no_new_connection_is_tried(
                 source.open()
             assert tally.hung == MAX_HUNG
             assert camera.requests["connect"] == connections
+            assert tally.hanging == MAX_HUNG
         camera.cut_all()
-        wait_until(lambda: source.hung == 0, "they come back")
+        wait_until(lambda: tally.hanging == 0, "they come back, and nobody has to ask")
+        assert source.hung == 0
 
 
 def test_a_read_that_hangs_is_given_up(chaos: ChaosCamera, wait_until: Callable[..., None]) -> None:
