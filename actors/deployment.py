@@ -59,7 +59,7 @@ class Deployment:
         """Typed in; nowhere but here."""
         self._in_config = {camera.name: camera for camera in config.cameras}
         self._sources = dict(_judged(config, where))
-        """What was last attached, by name."""
+        """What was last attached and not detached since, by name."""
         self._save(attached=_without(self._attached, self._in_config))  # the config has them now
 
     @property
@@ -96,6 +96,8 @@ class Deployment:
                 f"a camera named {camera.name!r} is there already, and their events would mix; "
                 "choose another name, or detach it first"
             )
+        if self._there.has(camera.name):
+            raise ConfigError(f"{camera.name}: was detached and still ends; try again later")
         source = camera_source(camera, password=password)
         attached = Attached(document=dict(document), typed=password is not None)
         self._save(attached=self._attached | {camera.name: attached})
@@ -113,7 +115,7 @@ class Deployment:
         self._expect(name)
         self._save(attached=_without(self._attached, [name]), paused=self._paused - {name})
         in_config = self._in_config.pop(name, None) is not None
-        self._drop([name])
+        self._expect_gone(self._drop([name]))
         more = f"; it stands in {self._where}, and comes back at a restart" if in_config else ""
         return f"{name} is detached{more}"
 
@@ -135,7 +137,7 @@ class Deployment:
             ConfigError: there is none of that name, or it can't be used.
         """
         self._expect(name)
-        runs = self._there.has(name) and password is None
+        runs = name in self._sources and self._there.has(name) and password is None
         source = None if runs else self._source(name, password)
         self._save(paused=self._paused - {name})
         if source is None:
@@ -144,7 +146,7 @@ class Deployment:
         if password is not None:
             self._note_password(name, password)
         if self._there.has(name):
-            self._drop([name])
+            self._expect_gone(self._drop([name]))
         self._run(name, source)
         return f"{name} is connected again"
 
@@ -154,10 +156,12 @@ class Deployment:
         What was attached by command stays, unless the file names it, too.
 
         Raises:
-            ConfigError: something in the file can't be used; nothing was changed.
+            ConfigError: something in the file can't be used, and nothing was changed; or a camera
+                doesn't end, and all others were.
         """
         config = load_config(path)
-        sources = _judged(config, path)
+        typed = self._still_typed(config)
+        sources = _judged(config, path, typed)
         if not sources:
             raise ConfigError(f"{path}: names no cameras, so nothing was changed")
         there = set(self.names)
@@ -166,15 +170,20 @@ class Deployment:
         changed = [
             name for name in sources if name in there and sources[name] != self._sources.get(name)
         ]
+        ending = [name for name in new if self._there.has(name)]  # they were detached just now
         started = self._at_start
         later = [part for part in AT_START if getattr(config, part) != getattr(started, part)]
         self._save(attached=_without(self._attached, sources), paused=self._paused - set(gone))
         self._in_config = {camera.name: camera for camera in config.cameras}
         defaults = {"camera_defaults": config.camera_defaults}
         self._config, self._where = self._config.model_copy(update=defaults), path
-        self._drop([*gone, *changed])
+        for name in set(sources) - set(typed):
+            self._passwords.pop(name, None)
+        left = self._drop([*gone, *changed, *ending])
         for name in [*new, *changed]:
-            self._run(name, sources[name])
+            if name not in left:
+                self._run(name, sources[name])
+        self._expect_gone(left)
         return _told(attached=new, detached=gone, changed=changed, later=later)
 
     def cameras(self) -> list[StreamSnapshot]:
@@ -234,12 +243,17 @@ class Deployment:
         self._sources[name] = source
         self._there.attach(source, paused=name in self._paused)
 
-    def _drop(self, names: Sequence[str]) -> None:
-        """Detach cameras, and wait until they are gone.
+    def _still_typed(self, config: Config) -> dict[str, str]:
+        """Typed passwords of cameras for which a config names none itself."""
+        return {
+            camera.name: self._passwords[camera.name]
+            for camera in config.cameras
+            if camera.name in self._passwords
+            and not (camera.password_env or camera.password_file or holds_secret(camera.url))
+        }
 
-        Raises:
-            ConfigError: it takes too long.
-        """
+    def _drop(self, names: Sequence[str]) -> list[str]:
+        """Detach cameras, and wait until they are gone; those that take too long."""
         for name in names:
             self._there.detach(name)
             self._sources.pop(name, None)
@@ -248,18 +262,31 @@ class Deployment:
         deadline_s = time.monotonic() + DETACH_S
         while left := [name for name in names if self._there.has(name)]:
             if time.monotonic() > deadline_s:
-                raise ConfigError(f"{left[0]}: still ends after {DETACH_S:g} s; see the status")
+                break
             time.sleep(POLL_S)
+        return left
+
+    def _expect_gone(self, left: Sequence[str]) -> None:
+        if left:
+            raise ConfigError(
+                f"{', '.join(left)}: detached, but still ends after {DETACH_S:g} s; "
+                "see the status, and ask again for what else was to be done with it"
+            )
 
 
-def _judged(config: Config, where: Path) -> dict[str, CameraSource]:
-    """The cameras of a config, their addresses judged and their passwords fetched.
+def _judged(
+    config: Config, where: Path, typed: Mapping[str, str] | None = None
+) -> dict[str, CameraSource]:
+    """The cameras of a config, their addresses judged and their passwords fetched, or ``typed``.
 
     Raises:
         ConfigError: one of them can't be used; the message names it.
     """
     try:
-        return {camera.name: camera_source(camera) for camera in config.cameras}
+        return {
+            camera.name: camera_source(camera, password=(typed or {}).get(camera.name))
+            for camera in config.cameras
+        }
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
 

@@ -2,9 +2,11 @@
 
 import json
 import os
+import resource
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,10 +27,11 @@ Deployed = Callable[..., tuple[Deployment, "Streams"]]
 
 
 class Streams:
-    """Everything happens at once."""
+    """Everything happens at once, but what is stuck doesn't end."""
 
     def __init__(self) -> None:
         self.there: dict[str, CameraSource] = {}
+        self.stuck: set[str] = set()
         self.paused: set[str] = set()
         self.noted: dict[str, str] = {}
         self.told: list[str] = []
@@ -39,7 +42,8 @@ class Streams:
         self.told.append(f"attach {source.stream_id}{' paused' * paused}")
 
     def detach(self, stream_id: str) -> None:
-        del self.there[stream_id]
+        if stream_id not in self.stuck:
+            del self.there[stream_id]
         self.told.append(f"detach {stream_id}")
 
     def pause(self, stream_id: str, paused: bool = True) -> None:
@@ -101,6 +105,63 @@ def test_a_reload_applies_only_the_difference(deployed: Deployed, config: Path) 
         *("detach gate", "attach gate"),
     ]
     assert sorted(streams.there) == ["door", "gate", "hall"]
+
+
+def test_a_camera_that_does_not_end_keeps_no_other_from_its_change(
+    deployed: Deployed, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.deployment.DETACH_S", 0.1)
+    deployment, streams = deployed()
+    streams.stuck = {"gate"}
+    hall = "hall, url: 'rtsp://10.0.0.3/a'"
+    written(config, "gate, url: 'rtsp://10.0.0.1/b'", "yard, url: 'rtsp://10.0.0.2/b'", hall)
+    with pytest.raises(ConfigError, match=r"^gate: detached, but still ends"):
+        deployment.reload(config)
+    assert streams.told == ["detach gate", "detach yard", "attach hall", "attach yard"]
+    streams.stuck.clear()
+    streams.told.clear()
+    assert deployment.reload(config) == "changed gate"
+    assert streams.told == ["detach gate", "attach gate"]
+
+
+def test_a_name_that_still_ends_is_not_taken_yet(
+    deployed: Deployed, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.deployment.DETACH_S", 0.1)
+    deployment, streams = deployed()
+    deployment.attach(HALL)
+    streams.stuck = {"hall"}
+    with pytest.raises(ConfigError, match="still ends"):
+        deployment.detach("hall")
+    with pytest.raises(ConfigError, match="still ends; try again"):
+        deployment.attach(HALL, "hunter2")
+    assert deployed()[0].names == ["gate", "yard"], "nothing was noted"
+    written(config, GATE, YARD, "hall, url: 'rtsp://10.0.0.3/a'")
+    with pytest.raises(ConfigError, match="hall: detached, but still ends"):
+        deployment.reload(config)
+    streams.stuck.clear()
+    assert deployment.resume("hall") == "hall is connected again"
+
+
+def test_a_typed_password_stays_until_the_config_names_one(
+    deployed: Deployed, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = "gate, url: 'rtsp://10.0.0.1/a', username: admin"
+    written(config, gate)
+    deployment, streams = deployed()
+    deployment.resume("gate", "hunter2")
+    assert deployment.reload(config) == "the same cameras as before"
+    written(config, f"{gate}, fit: letterbox")
+    assert deployment.reload(config) == "changed gate"
+    assert streams.there["gate"].address.password == "hunter2"
+    monkeypatch.setenv("GATE_PASSWORD", "hunter3")
+    written(config, f"{gate}, fit: letterbox, password_env: GATE_PASSWORD")
+    assert deployment.reload(config) == "changed gate"
+    assert streams.there["gate"].address.password == "hunter3"
+    deployment.resume("gate")
+    written(config, f"{gate}, fit: letterbox")
+    assert deployment.reload(config) == "changed gate"
+    assert streams.there["gate"].address.password is None, "the typed one is forgotten by then"
 
 
 def test_a_reload_that_is_refused_changes_nothing(deployed: Deployed, config: Path) -> None:
@@ -280,6 +341,28 @@ def test_whoever_is_slow_does_not_keep_the_others_waiting_for_long(
         finally:
             done.set()
             dripping.join()
+
+
+def test_a_moment_without_descriptors_passes(served: Control, state_dir: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(10)
+        newest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (newest, hard))
+        try:
+            with suppress(OSError):
+                while True:
+                    taken.append(os.dup(0))
+            line.connect(str(state_dir / "control.sock"))
+            time.sleep(0.5)  # nobody can be let in
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for one in taken:
+                os.close(one)
+        line.sendall(b'{"verb": "cameras"}\n')
+        assert "cameras" in json.loads(line.recv(10_000))
+    assert len(served.cameras()) == 2
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
