@@ -18,7 +18,7 @@ from pipeline.errors import SinkError
 from pipeline.records import ActionEvent
 from pipeline.sink.event_stream import BATCH, EventStream
 
-STATUS_MAXLEN = 10_000  # changes of state are few: weeks of a hundred cameras
+STATUS_MAXLEN = 10_000  # changes of state: a day of one camera that comes and goes
 
 
 class RedisSink:

@@ -2,22 +2,38 @@
 
 In memory alone, because a process that begins again says its states again; the newest
 ``MAX_WAITING`` are kept while Redis is away, each stamped with the time at which it came.
+
+The stream is trimmed, and one camera that comes and goes could push out what a hundred quiet ones
+said weeks ago. So the state of each is said again, with the time at which it began, once half a
+stream of other lines has followed it, and once an hour: Redis may have come back empty.
 """
 
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import redis
 
 from pipeline import wire
 from pipeline.broker import Patience, private_client
-from pipeline.sink.redis_streams import StatusStream
+from pipeline.sink.redis_streams import STATUS_MAXLEN, StatusStream
 from pipeline.sink.sender import REFUSED_WAIT_S, Delivery, Sender
 
 MAX_WAITING = 1000
 FLUSH_S = 2.0
+AGAIN_AFTER = STATUS_MAXLEN // 2  # lines
+AGAIN_S = 3600.0
+GONE = frozenset({"ended", "detached"})
+"""States of streams that nobody asks for any more."""
+
+
+class _Said(NamedTuple):
+    line: wire.StatusLine
+    number: int
+    """Of all lines so far."""
+    at_s: float
 
 
 class StatusPost:
@@ -39,6 +55,9 @@ class StatusPost:
         self._now = now
         self._lock = threading.Lock()
         self._lines: deque[wire.StatusLine] = deque()
+        self._count = 0
+        self._latest: OrderedDict[str, _Said] = OrderedDict()
+        """Of each stream that isn't gone; what was said longest ago comes first."""
         stream = StatusStream(self._client, prefix)
         self._sender: Sender[wire.StatusLine] = Sender(
             self,
@@ -56,14 +75,22 @@ class StatusPost:
         """How it is doing."""
         return self._sender.delivery
 
-    def write_status(self, stream_id: str, state: str, detail: str = "") -> None:
-        """Note one change of state; ``detail`` is for people and holds no secret."""
-        line = wire.StatusLine(stream_id=stream_id, state=state, detail=detail, at=self._now())
+    def write_status(
+        self, stream_id: str, state: str, detail: str = "", *, since_s: float | None = None
+    ) -> None:
+        """Note one change of state; ``detail`` is for people and holds no secret.
+
+        It came now, or ``since_s``, in Unix seconds; one that is older than what is known of the
+        stream is passed over.
+        """
+        at = self._now() if since_s is None else since_s
+        line = wire.StatusLine(stream_id=stream_id, state=state, detail=detail, at=at)
         with self._lock:
-            self._lines.append(line)
-            if len(self._lines) > MAX_WAITING:
-                self._lines.popleft()
-                self.dropped += 1
+            known = self._latest.get(stream_id)
+            if since_s is not None and known is not None and at <= known.line.at:
+                return
+            self._say(line)
+            self._say_again()
         self._sender.wake()
 
     def close(self) -> None:
@@ -84,4 +111,25 @@ class StatusPost:
                 self._lines.popleft()
 
     def tend(self) -> None:
-        """Nothing to do."""
+        """Say again what was said long ago."""
+        with self._lock:
+            self._say_again()
+
+    def _say(self, line: wire.StatusLine) -> None:
+        self._count += 1
+        self._latest.pop(line.stream_id, None)
+        if line.state not in GONE:
+            self._latest[line.stream_id] = _Said(line, self._count, self._now())
+        self._lines.append(line)
+        if len(self._lines) > MAX_WAITING:
+            self._lines.popleft()
+            self.dropped += 1
+
+    def _say_again(self) -> None:
+        """The line that is about to be pushed out, or has not been said for long, if one is."""
+        oldest = next(iter(self._latest.values()), None)
+        if oldest is None:
+            return
+        followed, waited_s = self._count - oldest.number, self._now() - oldest.at_s
+        if followed >= AGAIN_AFTER or waited_s >= AGAIN_S:
+            self._say(oldest.line)
