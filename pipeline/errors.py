@@ -18,6 +18,7 @@
     ├── TrainingError        a training run can't go on           -> the command line: exit code 1,
     │                        its last checkpoint stays
     ├── BrokerError          Redis can't be started or reached    -> the command line: exit code 2
+    │   └── BrokerAway            it may answer later             -> a run of cameras goes on
     └── SinkError            events can't be written              -> the run: stops, nothing skipped
 
 Each also is the builtin error that fits it, so ``except FileNotFoundError`` works as a caller
@@ -99,6 +100,10 @@ class TrainingError(ActionstreamError, RuntimeError):
 
 class BrokerError(ActionstreamError, ConnectionError):
     """Redis can't be started, reached, or used with the rights given."""
+
+
+class BrokerAway(BrokerError):
+    """Redis doesn't answer, or can't work just now; it may later, without anybody's help."""
 
 
 class SinkError(ActionstreamError, OSError):

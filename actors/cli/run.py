@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,9 @@ from actors.cli.options import Prefix, RedisUrl, StateDir, config_of
 from actors.cli.show import complain, summary
 from actors.cli.signals import stopped_by_signals
 from actors.control import ControlServer
-from pipeline.broker import open_broker, private_client
+from pipeline.broker import Broker, open_broker, private_client
+from pipeline.config import RedisConfig
+from pipeline.errors import BrokerAway
 from pipeline.settle import card_from, origin_of, settle
 from pipeline.sink import left_over
 from pipeline.subscribe import group_states
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from actors.supervisor import Supervisor
 
 DEPLOYMENT = "default"
+WELL_S = 300.0  # longer than a camera that comes and goes, mostly
 GROUPS_S = 1.0  # how long a look at the consumers may hold up a page while Redis is frozen
 
 
@@ -53,7 +58,7 @@ def run(
         origin = origin_of(card, knobs)
         health = Health()
         with (
-            open_broker(settings.redis) as broker,
+            _broker_that_may_be_away(settings.redis) as broker,
             private_client(broker.client, timeout_s=GROUPS_S) as asking,
             cluster(address),
             ends_with_ray(complain),
@@ -85,6 +90,21 @@ def run(
     return 1 if silent else 0
 
 
+@contextmanager
+def _broker_that_may_be_away(config: RedisConfig) -> Iterator[Broker]:
+    """Cameras don't wait for Redis, events do; what somebody has to set right is refused.
+
+    Raises: as ``open_broker``, but BrokerAway.
+    """
+    with ExitStack() as stack:
+        try:
+            broker = stack.enter_context(open_broker(config))
+        except BrokerAway as away:
+            complain(f"{away}; events wait on disk meanwhile")
+            broker = stack.enter_context(open_broker(config, must_answer=False))
+        yield broker
+
+
 def welcome(names: Sequence[str], prefix: str, how_to_connect: str) -> None:
     """What runs, and where its events go."""
     some = f"cameras: {len(names)}" if names else "no cameras yet; add one by: actionstream attach"
@@ -93,20 +113,23 @@ def welcome(names: Sequence[str], prefix: str, how_to_connect: str) -> None:
 
 
 class Teller:
-    """Says what is wrong with a camera, once until something else is."""
+    """Says what is wrong with a camera, once until it was well for a while."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self._told: dict[str, str] = {}
+        self._told: dict[str, set[str]] = {}
 
     def __call__(self) -> None:
         """Look at all of them."""
         states = self._supervisor.states
         for name, state in states.items():
-            if state.detail and self._told.get(name) != state.detail:
+            told = self._told.setdefault(name, set())
+            if state.detail and state.detail not in told:
+                told.add(state.detail)
                 complain(
                     state.detail if state.state == "failed" else f"{state.detail}; trying again"
                 )
-            self._told[name] = state.detail or self._told.get(name, "")
+            if state.state == "streaming" and time.time() - state.tally.since_s > WELL_S:
+                told.clear()
         for name in self._told.keys() - states.keys():
             del self._told[name]

@@ -79,7 +79,8 @@ def open_broker(config: RedisConfig, *, must_answer: bool = True) -> Iterator[Br
     ``must_answer``, one that is away is given back as well, for whoever has an outbox.
 
     Raises:
-        BrokerError: it can't be reached, used or started.
+        BrokerAway: it can't be reached.
+        BrokerError: it can't be used or started.
         ConfigError: the address or the password can't be made out.
     """
     if config.url is None:

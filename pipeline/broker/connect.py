@@ -16,9 +16,9 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from redis.retry import Retry
 
 from pipeline.broker.address import mask, resolve
-from pipeline.broker.faults import SecretUnreadable, code, explain
+from pipeline.broker.faults import SecretUnreadable, code, explain, passes
 from pipeline.config import RedisConfig, read_secret
-from pipeline.errors import BrokerError, ConfigError
+from pipeline.errors import BrokerAway, BrokerError, ConfigError
 
 OLDEST = (6, 2)  # XAUTOCLAIM, ZMSCORE, XPENDING IDLE
 CONNECT_TIMEOUT_S = 3.0
@@ -32,7 +32,8 @@ def connect(config: RedisConfig) -> redis.Redis:
     """A client of the Redis that the config names.
 
     Raises:
-        BrokerError: it can't be reached or used, isn't a Redis, or is older than 6.2.
+        BrokerAway: it can't be reached, or can't work just now.
+        BrokerError: it can't be used, isn't a Redis, or is older than 6.2.
         ConfigError: the address or the password can't be made out.
     """
     url, password = resolve(config)
@@ -104,14 +105,16 @@ def check(client: redis.Redis, url: str) -> None:
     """Ask whether it is a Redis that we can work with.
 
     Raises:
-        BrokerError: it isn't; the message holds the URL masked.
+        BrokerAway, BrokerError: it isn't, now or ever; the message holds the URL masked.
     """
     try:
         client.ping()
         version = _version(client)
     except (RedisError, OSError, UnicodeError) as error:
         plain = "; use redis:// if it has no TLS" if url.startswith("rediss:") else ""
-        raise BrokerError(f"{mask(url)}: {explain(error)}{plain}") from None
+        away = isinstance(error, RedisError) and passes(error)
+        kind = BrokerAway if away else BrokerError
+        raise kind(f"{mask(url)}: {explain(error)}{plain}") from None
     except (TypeError, ValueError):  # what redis-py makes of a reply such as ":one\r\n"
         raise BrokerError(
             f"{mask(url)}: what answers is not a Redis server; check host and port"
