@@ -23,13 +23,22 @@ class Cameras:
     """Starts, watches and replaces camera actors."""
 
     def __init__(
-        self, parts: Parts, jobs: Jobs, bounds: Bounds, *, gone: Callable[[str], None]
+        self,
+        parts: Parts,
+        jobs: Jobs,
+        bounds: Bounds,
+        *,
+        gone: Callable[[str], None],
+        interrupted: Callable[[str], None],
     ) -> None:
-        """``gone`` is told of a stream that was detached and that no actor has."""
+        """``gone`` is told of a stream that was detached and that no actor has, ``interrupted`` of
+        a camera whose work was lost: nobody else would end its open events before it is back.
+        """
         self._parts = parts
         self._jobs = jobs
         self._bounds = bounds
         self._gone = gone
+        self._interrupted = interrupted
         self.watches: dict[str, CameraWatch] = {}
         """By the actor's name."""
         self.streams_each = 1
@@ -127,8 +136,10 @@ class Cameras:
     def _again(self, job: Job, why: str, *, orphaned: bool = False) -> None:
         if job.detached:
             self._gone(job.stream_id)
-        else:
-            self._jobs.again(job, why, orphaned=orphaned)
+            return
+        if job.source.kind == "live":
+            self._interrupted(job.stream_id)
+        self._jobs.again(job, why, orphaned=orphaned)
 
     def _replace(self, name: str, why: str, *, times_hung: int = 0) -> None:
         log.warning("%s %s; it is started again", name, why)

@@ -16,6 +16,7 @@ import ray
 from pydantic_core import to_jsonable_python
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.calls import CALLS
 from actors.camera import Camera
@@ -89,12 +90,21 @@ class Parts:
     def start_publisher(
         self, origin: Origin, redis: RedisConfig | None, *, keep: bool
     ) -> ActorHandle[Publisher]:
-        """The one publisher."""
+        """The one publisher, on this machine: its outbox is in our state folder."""
         name = self.name_of("publisher")
         kill(name)
+        here = NodeAffinitySchedulingStrategy(
+            node_id=ray.get_runtime_context().get_node_id(), soft=False
+        )
         return (
             ray.remote(Publisher)
-            .options(name=name, namespace=NAMESPACE, lifetime="detached", num_cpus=0)
+            .options(
+                name=name,
+                namespace=NAMESPACE,
+                lifetime="detached",
+                num_cpus=0,
+                scheduling_strategy=here,
+            )
             .remote(self._settings.events, origin, redis, keep=keep, made_of=self.made_of)
         )
 

@@ -14,6 +14,8 @@ from dataclasses import replace
 from threading import Lock
 
 from actors.direct import Address, Door
+from actors.garbage import spare_what_is_there
+from actors.said import Said
 from actors.tether import end_with_parent
 from pipeline.broker import open_broker
 from pipeline.config import RedisConfig
@@ -45,6 +47,7 @@ class Publisher:
         """``made_of``: see ``Parts``."""
         end_with_parent()
         self.made_of = made_of
+        self._said = Said("pipeline")
         self._spec = spec
         self._origin = origin
         self._detectors: dict[str, Detector] = {}
@@ -63,16 +66,17 @@ class Publisher:
             self._status = StatusPost(broker.client, redis.prefix, patience=patience)
             self._stack.callback(self._status.close)
         self._one_at_a_time = Lock()
+        spare_what_is_there()
         self._door = Door({"publish": self.publish}) if Door.possible else None
 
     def door(self) -> Address | None:
         """Where it can be called without Ray, if it can."""
         return None if self._door is None else self._door.address
 
-    def ready(self) -> bool:
-        """True, as soon as nothing else keeps it."""
+    def ready(self) -> list[str]:
+        """What it had to say since the last call, as soon as nothing else keeps it."""
         with self._one_at_a_time:
-            return True
+            return self._said.take()
 
     def publish(
         self, stream_id: str, settings_digest: str, answers: Sequence[Scores | SessionEnd]
@@ -91,16 +95,23 @@ class Publisher:
             self._latency.setdefault(stream_id, PublishLatency()).took(answers, time.time())
             return len(events)
 
-    def report(self, stream_id: str, state: str, detail: str) -> None:
-        """Write a change of a source's state."""
+    def report(self, stream_id: str, state: str, detail: str, since_s: float | None = None) -> None:
+        """Write a change of a source's state; of now, or of some Unix seconds."""
         if self._status is not None:
-            self._status.write_status(stream_id, state, detail)
+            self._status.write_status(stream_id, state, detail, since_s=since_s)
 
     def forget(self, stream_id: str) -> None:
         """A stream is detached: end what it left open; its name may come back as another camera."""
         with self._one_at_a_time:
             self._latency.pop(stream_id, None)
             detector = self._detectors.pop(stream_id, None)
+            if detector is not None:
+                self._write(detector.interrupt())
+
+    def interrupt(self, stream_id: str) -> None:
+        """Whoever worked on a stream died: end what it left open, however late another comes."""
+        with self._one_at_a_time:
+            detector = self._detectors.get(stream_id)
             if detector is not None:
                 self._write(detector.interrupt())
 

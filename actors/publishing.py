@@ -100,7 +100,8 @@ class Publishing:
         """See whether it is there, and do what is due."""
         assert self._watch is not None
         try:
-            self._watch.look()
+            for line in self._watch.look() or ():
+                log.warning("%s", line)
         except PartLost as lost:
             self.replace(str(lost))
         self._watch.ask(ask_every_s)
@@ -129,15 +130,22 @@ class Publishing:
         """A stream has ended, and its last events were taken."""
         self._heard.forget(stream_id)
 
-    def report(self, stream_id: str, state: str, detail: str) -> None:
-        """Have a stream's change of state written."""
+    def report(
+        self, stream_id: str, state: str, detail: str, *, since_s: float | None = None
+    ) -> None:
+        """Have a stream's change of state written; of now, or of some Unix seconds."""
         if self._watch is not None:
-            self._watch.actor.report.remote(stream_id, state, detail)
+            self._watch.actor.report.remote(stream_id, state, detail, since_s)
 
     def forget(self, stream_id: str) -> None:
         """Have what a stream left open ended."""
         if self._watch is not None:
             self._watch.actor.forget.remote(stream_id)
+
+    def interrupt(self, stream_id: str) -> None:
+        """Have what is open on a stream ended: nobody works on it just now."""
+        if self._watch is not None:
+            self._watch.actor.interrupt.remote(stream_id)
 
     def end_open(self, limit_s: float) -> None:
         """Have ended what is open on all streams."""

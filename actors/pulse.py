@@ -24,6 +24,10 @@ class PartLost(ActionstreamError, RuntimeError):
     """An actor that is dead, or as good as dead; the message says what it does."""
 
 
+class PartDied(PartLost):
+    """An actor that is dead."""
+
+
 class Pulse(Generic[T]):
     """Whether an actor answers, and what."""
 
@@ -61,7 +65,8 @@ class Pulse(Generic[T]):
         """An answer, if there is a new one.
 
         Raises:
-            PartLost: it is dead, or silent.
+            PartDied: it is dead.
+            PartLost: it is silent.
         """
         if self._ref is not None and ray.wait([self._ref], timeout=0)[0]:
             ref, self._ref = self._ref, None
@@ -71,7 +76,7 @@ class Pulse(Generic[T]):
                 if self._limit_s != self._start_s:
                     self.begin()
             except RayActorError as error:
-                raise PartLost("died") from error
+                raise PartDied(f"died{_why(error)}") from error
             except RayError:  # its answer could not be packed; it may be better at the next
                 pass
             else:
@@ -81,3 +86,9 @@ class Pulse(Generic[T]):
         if silent_s > self._limit_s:
             raise PartLost(f"has not answered for {silent_s:.0f} s")
         return None
+
+
+def _why(error: RayActorError) -> str:
+    """What kept it from starting, if that is an error of ours, which holds no secret."""
+    name, _, message = str(error).strip().rpartition("\n")[2].partition(": ")
+    return f": {message}" if name.startswith("pipeline.errors.") else ""

@@ -21,7 +21,7 @@ from functools import partial
 from threading import Event, RLock
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
 from actors.cameras import Cameras
 from actors.jobs import Job, Jobs
@@ -101,9 +101,15 @@ class Supervisor:
             redis,
             keep=keep_events,
             live=self._live,
-            died=self._jobs.publisher_died,
+            died=self._publisher_died,
         )
-        self._cameras = Cameras(self._parts, self._jobs, self._bounds, gone=self._gone)
+        self._cameras = Cameras(
+            self._parts,
+            self._jobs,
+            self._bounds,
+            gone=self._gone,
+            interrupted=self._publishing.interrupt,
+        )
         self._cameras.streams_each = streams_each
         recognizers = self._parts.recognizers
         for n, source in enumerate(sources):
@@ -218,6 +224,7 @@ class Supervisor:
             recognizer = self._jobs.least_busy(self._parts.recognizers)
             job = Job(source=source, recognizer=recognizer, paused=paused)
             if not self._cameras.take_over(job):
+                self._publishing.interrupt(source.stream_id)  # its actor may have died unseen
                 self._jobs.add(job)
             self._cameras.make_room()
 
@@ -288,7 +295,7 @@ class Supervisor:
         for name, drained in draining:
             try:
                 states = ray.get(drained, timeout=max(0.0, deadline_s - time.monotonic()))
-            except (RayActorError, GetTimeoutError):
+            except RayError:  # it died, is silent, or failed in it
                 with self._lock:
                     self._jobs.waiting.extend(self._jobs.lost(name))
             else:
@@ -313,6 +320,13 @@ class Supervisor:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _publisher_died(self) -> None:
+        """The next has to know all that it knew."""
+        self._jobs.publisher_died()
+        for name, state in self._jobs.states.items():
+            if since_s := state.tally.since_s:
+                self._publishing.report(name, state.state, state.detail, since_s=since_s)
 
     def _gone(self, stream_id: str) -> None:
         """Say for a stream that no camera actor has that it is detached."""

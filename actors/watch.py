@@ -21,9 +21,10 @@ from ray.actor import ActorHandle
 from actors.camera import Camera
 from actors.parts import START_TIMEOUT_S, find
 from actors.publisher import GIVE_UP_S, Publisher
-from actors.pulse import PartLost, Pulse
+from actors.pulse import PartDied, PartLost, Pulse
 from actors.recognizer import Recognizer
 from actors.snapshot import RecognizerLoad, StreamState
+from pipeline.backoff import backoff_s
 from pipeline.source.watched import MAX_HUNG
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class CameraWatch:
         self.actor = actor
         self.times_hung = times_hung
         """How often one of this name was started again since its threads hung."""
-        self._hung_limit_s = min(MAX_HUNG_S, bounds.hung_s * 2**times_hung)
+        self._hung_limit_s = backoff_s(bounds.hung_s, times_hung + 1, at_most_s=MAX_HUNG_S)
         self._hung_since_s: float | None = None
         self._pulse: Pulse[list[StreamState]] = Pulse(
             actor.states.remote, start_s=START_TIMEOUT_S, answer_s=bounds.answer_s
@@ -88,7 +89,7 @@ class PublisherWatch:
     def __init__(self, actor: ActorHandle[Publisher], bounds: Bounds, *, live: bool) -> None:
         """A publisher of files alone may wait long for room in its outbox."""
         self.actor = actor
-        self._pulse: Pulse[bool] = Pulse(
+        self._pulse: Pulse[list[str]] = Pulse(
             actor.ready.remote,
             start_s=START_TIMEOUT_S,
             answer_s=bounds.answer_s + (0.0 if live else GIVE_UP_S),
@@ -124,7 +125,7 @@ class RecognizerWatch:
                 self._judge(load)
         except PartLost as lost:
             log.warning("%s %s; it is started again", self._name, lost)
-            self._replace(dead=str(lost) == "died")
+            self._replace(dead=isinstance(lost, PartDied))
         return started
 
     def _judge(self, load: RecognizerLoad) -> None:

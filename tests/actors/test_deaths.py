@@ -181,6 +181,27 @@ def test_a_part_that_is_killed_is_back_in_time_and_nothing_is_uncounted(
     assert_whole_lives(stored(server))
 
 
+def test_what_was_open_is_ended_though_its_camera_does_not_come_back(
+    ray_here: None, camera: ChaosCamera, server: RedisServer, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    with deployment(camera, server, tmp_path, Bounds()) as it:
+        wait_until(lambda: is_open(stored(server)[10:]), "one of many events is open", 60)
+        pids = [pid for n in range(2) if (pid := pid_of(it.name_of(f"camera-{n}"))) is not None]
+        camera.mood.refuses = True
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not is_open(stored(server)), "all that was open is ended", 60)
+        camera.mood.refuses = False
+    ends = [event for event in stored(server) if event.type is EventType.END]
+    assert any(Flag.INTERRUPTED in end.flags for end in ends)
+    assert_whole_lives(stored(server))
+
+
+def is_open(events: list[ActionEvent]) -> bool:
+    ended = {event.event_id for event in events if event.type is EventType.END}
+    return any(event.event_id not in ended for event in events)
+
+
 def test_a_part_that_lives_but_is_broken_is_replaced_and_verbs_wait_for_nobody(
     ray_here: None, camera: ChaosCamera, server: RedisServer, tmp_path: Path, wait_until: WaitUntil
 ) -> None:

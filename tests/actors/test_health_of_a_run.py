@@ -21,6 +21,7 @@ from pipeline.config import Config, HealthConfig, RedisConfig
 from pipeline.model import load
 from pipeline.settle import origin_of, settle
 from pipeline.source import CameraSource, FileSource, Source, parse_address
+from pipeline.subscribe import latest_status
 from pipeline.wire import events_key
 from tests.footage import clip
 from tests.redis_server import RedisServer
@@ -160,8 +161,12 @@ def test_a_file_and_a_camera_on_one_page(
     assert states["actionstream_stream_state", "gate", "streaming"] == 0
 
 
-def test_a_run_whose_redis_is_away_is_ready(
-    ray_here: None, video: Path, state_dir: Path, wait_until: Callable[..., None]
+def test_a_run_whose_redis_is_away_is_ready_and_says_so(
+    ray_here: None,
+    video: Path,
+    state_dir: Path,
+    wait_until: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Events are kept on disk meanwhile, and the page says how many and since when."""
     health, port = Health(), free_port()
@@ -183,10 +188,13 @@ def test_a_run_whose_redis_is_away_is_ready(
                 )
                 sums = page.sums("flow")
                 status, text = page.get("/readyz")
+                wait_until(lambda: "connection refused" in caplog.text, "the log says so")
             finally:
                 stop.set()
                 worker.join()
     assert status == 200, text
+    said = [record.getMessage() for record in caplog.records]
+    assert len([line for line in said if "'actionstream:events': connection refused" in line]) == 1
     assert sums["actionstream_outbox_flow", "flowing"] == 0
     assert sums["actionstream_outbox_oldest_age_seconds", ""] > 0
 
@@ -209,26 +217,28 @@ def test_the_command_serves_the_pages_and_says_where(
             return False
 
     call = [sys.executable, "-c", "from actors.cli import main; main()", "run", str(config), *where]
-    with (
-        RedisServer(port=redis_port) as server,
-        server.client() as client,
-        subprocess.Popen(
-            call,
-            env=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as running,
-    ):
+    with subprocess.Popen(
+        call,
+        env=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
         try:
-            client.xgroup_create(events_key(), "alarms", mkstream=True)
-            wait_until(ready, "it is ready", 120.0)
-            sums = page.sums("stream", "state")
-            groups = page.sums("group")
-            status, _ = page.get("/healthz")
+            wait_until(ready, "it is ready without Redis", 120.0)
+            with RedisServer(port=redis_port) as server, server.client() as client:
+                client.xgroup_create(events_key(), "alarms", mkstream=True)
+                lag = ("actionstream_group_lag_events", "alarms")
+                wait_until(lambda: lag in page.sums("group"), "Redis is seen")
+                wait_until(lambda: latest_status(client), "the camera's state is told")
+                sums = page.sums("stream", "state")
+                groups = page.sums("group")
+                status, _ = page.get("/healthz")
         finally:
             running.send_signal(signal.SIGTERM)
             _, said = running.communicate(timeout=60)
     assert status == 200
+    assert f"127.0.0.1:{redis_port}: connection refused" in said
+    assert "events wait on disk meanwhile" in said
     assert sums["actionstream_stream_state", "gate", "streaming"] == 0
     assert groups["actionstream_group_lag_events", "alarms"] == 0
     assert f"health and metrics: http://127.0.0.1:{port}/metrics" in said

@@ -1,12 +1,14 @@
 """A question that is asked again and again, of an actor that isn't one."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 import ray
 
 from actors.cluster import cluster
-from actors.pulse import PartLost, Pulse
+from actors.pulse import PartDied, PartLost, Pulse
+from pipeline.errors import ConfigError
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,3 +58,29 @@ def test_a_pause_between_questions_is_no_silence_but_a_long_one_is() -> None:
     asked.now_s += 2
     with pytest.raises(PartLost, match="11 s"):
         pulse.look()
+
+
+@ray.remote(num_cpus=0)
+class Failing:
+    def __init__(self, error: Exception) -> None:
+        raise error
+
+    def answer(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ConfigError("redis: the variable X is not set"), "died: redis: the variable X is not set"),
+        (ValueError("hunter2"), "died"),
+    ],
+)
+def test_an_actor_that_can_not_start_says_why_if_we_know(error: Exception, said: str) -> None:
+    actor = Failing.remote(error)
+    pulse: Pulse[int] = Pulse(actor.answer.remote, start_s=60, answer_s=60)
+    pulse.ask()
+    with pytest.raises(PartDied) as died:
+        while pulse.look() is None:
+            time.sleep(0.05)
+    assert str(died.value) == said
