@@ -23,6 +23,7 @@ from ray.exceptions import RayError
 from actors.calls import Calls
 from actors.carrier import Carrier
 from actors.direct import HungUp
+from actors.garbage import spare_what_is_there
 from actors.recognizer import Recognizer
 from actors.reporter import Reporter
 from actors.snapshot import Held, StreamState
@@ -50,6 +51,11 @@ class _Work:
     detach: bool = False
     thread: Thread | None = None
 
+    def join(self) -> None:
+        """Wait until no thread works on it."""
+        if self.thread is not None:
+            self.thread.join()
+
 
 class Camera:
     """Some streams of one process."""
@@ -74,6 +80,7 @@ class Camera:
         self._calls: dict[str, tuple[ActorHandle[Recognizer], Calls]] = {}
         self._connecting = Lock()
         self._works: dict[str, _Work] = {}
+        spare_what_is_there()
 
     def attach(self, source: Source, recognizer: str, *, paused: bool = False) -> None:
         """Begin to work on a source, its windows scored by the recognizer of that name."""
@@ -85,8 +92,13 @@ class Camera:
             state.tally.enter(state.state, time.time())
             self._reporter.report(source.stream_id, state.state, "")
         self._works[source.stream_id] = work
-        work.thread = Thread(target=self._work, args=(work,), name=f"stream {source.stream_id}")
-        work.thread.start()
+        thread = Thread(target=self._work, args=(work,), name=f"stream {source.stream_id}")
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no more threads for us
+            state.lost, state.state = str(error), "lost"
+        else:
+            work.thread = thread
 
     def states(self) -> list[StreamState]:
         """How each stream is doing."""
@@ -122,16 +134,14 @@ class Camera:
     def forget(self, stream_id: str) -> None:
         """Drop a stream that is done."""
         if work := self._works.pop(stream_id, None):
-            assert work.thread is not None
-            work.thread.join()
+            work.join()
 
     def drain(self) -> list[StreamState]:
         """Stop all streams, see their last answers published, and say how they were left."""
         for work in self._works.values():
             work.stop.set()
         for work in self._works.values():
-            assert work.thread is not None
-            work.thread.join()
+            work.join()
         return self.states()
 
     def _work(self, work: _Work) -> None:

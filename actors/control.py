@@ -167,6 +167,9 @@ class ControlServer:
                 line, _ = self._listener.accept()
             except TimeoutError:
                 continue
+            except OSError:  # no descriptor is free
+                time.sleep(POLL_S)
+                continue
             with line, suppress(OSError):  # whoever asked is gone
                 line.settimeout(READ_S)
                 line.sendall(_encode(self._answer(line, handle)))

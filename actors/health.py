@@ -37,7 +37,8 @@ from pipeline.subscribe import GroupState
 
 log = logging.getLogger(__name__)
 
-ALIVE_S = 120.0  # recognizers may take so long to start; a step waits for nobody
+ALIVE_S = 120.0  # a step waits for nobody, but for a machine that swaps
+START_S = 600.0  # Redis, Ray and recognizers, one after the other, may each take two minutes
 SEEN_S = 1.0  # a look is shared by all who ask within this time
 CLIENTS = 16  # at once; beyond, connections are closed: a page is never what fills the memory
 CLIENT_S = 10.0  # from its connection to the end of its page
@@ -51,9 +52,16 @@ class Health:
     """What the pages say."""
 
     def __init__(
-        self, *, alive_s: float = ALIVE_S, now: Callable[[], float] = time.monotonic
+        self,
+        *,
+        alive_s: float = ALIVE_S,
+        start_s: float = START_S,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``alive_s``: how long the loop may stand still; ``start_s``: until it first turns."""
         self._alive_s = alive_s
+        self._start_s = start_s
+        self._turns = False
         self._now = now
         self._turned_s = now()
         self._deployment: Observed | None = None
@@ -71,12 +79,12 @@ class Health:
 
     def turn(self) -> None:
         """The supervisor's loop has turned once more."""
-        self._turned_s = self._now()
+        self._turned_s, self._turns = self._now(), True
 
     def healthz(self) -> Page:
         """Does the loop turn?"""
         silent_s = self._now() - self._turned_s
-        alive = silent_s <= self._alive_s
+        alive = silent_s <= (self._alive_s if self._turns else self._start_s)
         return _json(200 if alive else 503, {"alive": alive, "turned_s_ago": round(silent_s, 3)})
 
     def readyz(self) -> Page:
@@ -155,10 +163,14 @@ class HealthServer(ThreadingHTTPServer):
 
     def process_request(self, request: object, client_address: object) -> None:
         """A thread per client, up to a number."""
-        if self._room.acquire(blocking=False):
-            super().process_request(cast(socket.socket, request), client_address)
-        else:
+        if not self._room.acquire(blocking=False):
             self.shutdown_request(cast(socket.socket, request))
+            return
+        try:
+            super().process_request(cast(socket.socket, request), client_address)
+        except BaseException:  # no thread was to be had
+            self._room.release()
+            raise
 
     def process_request_thread(self, request: object, client_address: object) -> None:
         """The thread of a client, which is hung up on where it takes too long in all."""

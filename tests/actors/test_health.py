@@ -2,11 +2,12 @@
 
 import json
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 
 import pytest
 from prometheus_client.openmetrics.parser import (
@@ -132,13 +133,31 @@ def numbers(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 def test_it_lives_while_its_loop_turns() -> None:
     clock = [0.0]
-    health = Health(alive_s=5, now=lambda: clock[0])
+    health = Health(alive_s=5, start_s=60, now=lambda: clock[0])
     with listening(health) as port:
+        clock[0] = 55
+        assert asked(port, "/healthz")[0].status == 200, "it is starting"
+        clock[0] = 65
+        assert asked(port, "/healthz")[0].status == 503
+        health.turn()
         assert asked(port, "/healthz")[0].status == 200
-        clock[0] = 5.5
+        clock[0] += 5.5
         response, text = asked(port, "/healthz")
         assert (response.status, json.loads(text)) == (503, {"alive": False, "turned_s_ago": 5.5})
         health.turn()
+        assert asked(port, "/healthz")[0].status == 200
+
+
+def test_a_moment_without_threads_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with listening(Health()) as port:
+        with monkeypatch.context() as scarce:
+            scarce.setattr(threading.Thread, "start", refuse)
+            for _ in range(CLIENTS + 1):
+                with suppress(ConnectionError, HTTPException):
+                    asked(port, "/healthz")
         assert asked(port, "/healthz")[0].status == 200
 
 
