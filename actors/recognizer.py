@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.direct import Address, Door
+from actors.garbage import spare_what_is_there
 from actors.snapshot import RecognizerLoad
 from actors.tether import end_with_parent
 from pipeline.config import ModelConfig, RecognizerConfig
@@ -39,6 +40,7 @@ class Recognizer:
         self.made_of = made_of
         self._recognizer = load_from(model)
         self._batcher = batcher_for(self._recognizer, self._recognizer.answers, config)
+        spare_what_is_there()
         self._door = Door({"answers": self.answers}) if Door.possible else None
 
     def answers(self, pixels: Sequence[Pixels]) -> list[Answer]:
