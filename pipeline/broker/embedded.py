@@ -66,7 +66,7 @@ class EmbeddedServer:
         """Use the folder's server; start it if it doesn't run. May be called again, to revive it.
 
         Raises:
-            BrokerError: no server binary, or it doesn't start or answer.
+            BrokerError: no server binary, a disk that is full, or it doesn't start or answer.
         """
         deadline = time.monotonic() + START_TIMEOUT_S
         with self._folder.locked(START_TIMEOUT_S):
@@ -82,9 +82,15 @@ class EmbeddedServer:
                             f"{self.state_dir}: the server didn't start: "
                             f"{self._folder.last_words()}"
                         )
-            except BrokerError:
+            except BrokerError:  # is an OSError too
                 self._let_go()
                 raise
+            except OSError as error:
+                self._let_go()
+                raise BrokerError(
+                    f"{self.state_dir}: the server can't be started: {error.strerror}; "
+                    "make room or set redis.state_dir"
+                ) from None
 
     def stop(self) -> bool:
         """Leave the server; end it if nobody else uses it. Whether none runs now.

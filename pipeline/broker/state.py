@@ -55,9 +55,13 @@ class StateFolder:
         return noted if noted.is_absolute() and noted.parent.is_dir() else self._choose_socket()
 
     def note_socket(self, socket: Path) -> None:
-        """Write down where it listens, for people and for processes with another environment."""
-        note = self.path / "socket"
+        """Write down where it listens, for people and for processes with another environment.
+
+        Whole or not at all: a path that a full disk cut off names another file, to be deleted.
+        """
+        note = self.path / "socket.part"
         note.write_text(f"{socket}\n", encoding="utf-8", errors="surrogateescape")
+        note.replace(self.path / "socket")
 
     def _choose_socket(self) -> Path:
         here = self.path / "redis.sock"

@@ -4,6 +4,7 @@ import logging
 import os
 import resource
 import shutil
+import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.broker import EmbeddedServer
 from pipeline.records import ActionEvent, EventType, Flag
+from pipeline.sink import Patience
 from pipeline.sink.outbox import MEMORY_EVENTS
 from tests.pipeline.sink.conftest import Outboxes
 from tests.redis_server import RedisServer, free_port
@@ -71,6 +74,26 @@ def test_what_a_full_disk_did_not_take_is_on_disk_when_there_is_room(
     with RedisServer(port=port) as server:
         assert second.flush(20) == 0
         assert seqs(server) == list(range(50))
+
+
+def test_a_full_disk_that_keeps_our_own_redis_from_starting_is_said_and_outlived(
+    state_dir: Path,
+    outboxes: Outboxes,
+    make_event: MakeEvent,
+    wait_until: WaitUntil,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with EmbeddedServer(state_dir) as server, server.client() as client:
+        where = str(server.socket)
+        outbox = outboxes.open(0, patience=Patience(revive=server.start), unix_socket_path=where)
+        os.kill(int(client.info("server")["process_id"]), signal.SIGKILL)
+        with files_no_longer_than(1), caplog.at_level(logging.WARNING):
+            outbox.write([make_event(0)])
+            wait_until(lambda: "can't be started" in caplog.text, "the disk to refuse")
+            outbox.write([make_event(1)])
+        assert outbox.flush(20) == 0
+        outbox.close()
+        assert client.xlen("actionstream:events") == 2
 
 
 def test_memory_is_bounded_while_the_disk_takes_nothing(
