@@ -27,7 +27,7 @@ from pipeline.broker.connect import (
 )
 from pipeline.broker.embedded import EmbeddedServer, find_server
 from pipeline.broker.faults import code, explain, passes
-from pipeline.broker.patience import Patience, Trial, pause_s
+from pipeline.broker.patience import Patience, Revival, Trial, pause_s
 from pipeline.broker.state import default_state_dir, private_folder
 from pipeline.config import RedisConfig
 from pipeline.errors import BrokerError
@@ -38,6 +38,7 @@ __all__ = [
     "Broker",
     "EmbeddedServer",
     "Patience",
+    "Revival",
     "Trial",
     "code",
     "connect",

@@ -43,6 +43,27 @@ def pause_s(failures: int) -> float:
     return backoff_s(FIRST_WAIT_S, failures, at_most_s=LONGEST_WAIT_S) * random.uniform(0.5, 1.0)
 
 
+class Revival:
+    """``revive``, called again and again: what keeps it from working is said once."""
+
+    def __init__(self, revive: Callable[[], None] | None) -> None:
+        self._revive = revive
+        self._said = ""
+
+    def attempt(self) -> None:
+        """Call it; a failure is one line, unless the attempt before failed with the same."""
+        if self._revive is None:
+            return
+        said = ""
+        try:
+            self._revive()
+        except ActionstreamError as failed:
+            said = str(failed)
+            if said != self._said:
+                log.warning("%s", said)
+        self._said = said
+
+
 class Trial:
     """One command that is tried until it works."""
 
@@ -50,6 +71,7 @@ class Trial:
         self._patience = patience
         self._since_s = 0.0
         self._failures = 0
+        self._revival = Revival(patience.revive)
 
     def succeeded(self) -> None:
         """The next failure starts anew."""
@@ -75,12 +97,5 @@ class Trial:
             wait_s = min(wait_s, left_s)
         if self._patience.stop.wait(wait_s):
             return f"stopped while waiting: {explain(error)}"
-        self._revive()
+        self._revival.attempt()
         return None
-
-    def _revive(self) -> None:
-        if self._patience.revive is not None:
-            try:
-                self._patience.revive()
-            except ActionstreamError as failed:
-                log.warning("%s", failed)

@@ -29,6 +29,7 @@ MAX_SOCKET_PATH = 100  # bytes; Linux takes 107, macOS 103
 OURS = ("*.lock", "lock", "socket", "outbox", "*.sock", "*.sqlite", "cameras.json")
 """What a state folder of ours, or one in it, has in it."""
 _NO_PATH = re.compile(r"[\x00-\x1f\x7f]")  # would end a line of the server's settings
+_STAMP = re.compile(r"\d+:\w \d+ \w+ \d{4} [\d:.]+ [#*.-] ")  # 17:M 05 Jan 2026 12:00:01.234 #
 _POLL_S = 0.02
 
 
@@ -114,14 +115,17 @@ class StateFolder:
             return "unknown"
 
     def last_words(self) -> str:
-        """The line of its log that says most about why the server didn't start."""
+        """The line of its log that says most about why the server didn't start.
+
+        Without pid and time, so that the same reason reads the same at each attempt.
+        """
         try:
             log = (self.path / "redis.log").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return "it left no log"
         lines = [line for line in log.splitlines()[-50:] if line.strip()]
         told = [line for line in lines if " # " in line and "oO0Oo" not in line] or lines
-        return " ".join(told[-1].split())[-200:] if told else "its log is empty"
+        return _STAMP.sub("", " ".join(told[-1].split()))[-200:] if told else "its log is empty"
 
 
 def try_lock(descriptor: int, kind: int) -> bool:

@@ -19,8 +19,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 import redis
 from redis.exceptions import ReadOnlyError, RedisError
 
-from pipeline.broker import explain, passes, pause_s, place
-from pipeline.errors import ActionstreamError
+from pipeline.broker import Revival, explain, passes, pause_s, place
 from pipeline.sink.redis_streams import advice
 
 log = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ class Sender(Generic[Item]):
         self._backlog = backlog
         self._store = store
         self._client = client
-        self._revive = revive
+        self._revival = Revival(revive)
         self._where = f"{place(client)}, stream {key!r}"
         self._failures = 0
         self._tend_at_s = 0.0
@@ -170,11 +169,8 @@ class Sender(Generic[Item]):
         if isinstance(error, ReadOnlyError):
             # The old primary still answers; the address may lead to the new one by now.
             self._client.connection_pool.disconnect()
-        if self._revive is not None and not self._closing.is_set():
-            try:
-                self._revive()
-            except ActionstreamError as failed:
-                log.warning("%s", failed)
+        if not self._closing.is_set():
+            self._revival.attempt()
 
     def _become(self, flow: Flow, reason: str) -> None:
         since_s = self.delivery.since_s

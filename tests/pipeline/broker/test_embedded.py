@@ -142,9 +142,13 @@ def test_a_file_that_is_not_its_own_is_reported_in_its_words(state_dir: Path) ->
         client.xadd("x", {"a": "1"})
     file = append_only_file(state_dir)
     file.write_bytes(b"this is no append-only file\r\n" * 20)
-    with pytest.raises(BrokerError, match=r"didn't start: .*[Bb]ad file format") as caught:
-        EmbeddedServer(state_dir).start()
-    assert "\n" not in str(caught.value)
+    said = set()
+    for _ in range(2):
+        with pytest.raises(BrokerError, match=r"didn't start: [Bb]ad file format") as caught:
+            EmbeddedServer(state_dir).start()
+        assert "\n" not in str(caught.value)
+        said.add(str(caught.value))
+    assert len(said) == 1
 
 
 def test_a_stale_pid_file_of_a_living_process_misleads_nobody(state_dir: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import BrokerError
 from pipeline.records import ActionEvent
-from pipeline.sink import StatusPost
+from pipeline.sink import Patience, StatusPost
 from tests.chaos.proxy import Proxy
 from tests.pipeline.sink.conftest import REFUSED_WAIT_S, Outboxes
 from tests.redis_server import RedisServer
@@ -233,3 +234,27 @@ def test_no_secret_is_on_disk(
     for path in folder.iterdir():
         assert b"s3cret" not in path.read_bytes()
         assert path.stat().st_mode & 0o077 == 0
+
+
+def test_why_a_redis_can_not_be_revived_is_said_once_until_it_was(
+    server: RedisServer,
+    outboxes: Outboxes,
+    make_event: MakeEvent,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    faults: list[str] = []
+
+    def revive() -> None:
+        if faults:
+            raise BrokerError(faults.pop(0))
+        server.start()
+
+    outbox = outboxes.open(server.port, patience=Patience(revive=revive))
+    with caplog.at_level(logging.WARNING):
+        for seq, to_come in enumerate((["no room", "no room", "no rights"], ["no rights"])):
+            server.kill()
+            faults += to_come
+            outbox.write([make_event(seq)])
+            assert outbox.flush(20) == 0
+    assert caplog.text.count("no room") == 1
+    assert caplog.text.count("no rights") == 2

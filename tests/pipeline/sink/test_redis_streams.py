@@ -10,10 +10,11 @@ import redis
 
 from pipeline import wire
 from pipeline.broker import EmbeddedServer, Patience
-from pipeline.errors import ConfigError, SinkError
+from pipeline.errors import BrokerError, ConfigError, SinkError
 from pipeline.records import ActionEvent
 from pipeline.sink import RedisSink, StatusLog
 from pipeline.subscribe import follow, latest_status
+from tests.redis_server import RedisServer
 
 MakeEvent = Callable[..., ActionEvent]
 WaitUntil = Callable[..., None]
@@ -144,6 +145,24 @@ def test_a_killed_embedded_server_is_started_again_under_the_sink(
         sink.write([make_event(seq) for seq in range(100, 200)])
         assert seqs(client) == list(range(200))
         client.close()
+
+
+def test_why_a_server_can_not_be_started_is_said_once(
+    server: RedisServer, make_event: MakeEvent, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = ["no room", "no room", "no room"]
+
+    def revive() -> None:
+        if faults:
+            raise BrokerError(faults.pop())
+        server.start()
+
+    with server.client() as client, caplog.at_level(logging.WARNING):
+        server.kill()
+        RedisSink(client, patience=Patience(revive=revive)).write([make_event()])
+        assert seqs(client) == [0]
+    assert not faults
+    assert caplog.text.count("no room") == 1
 
 
 def test_the_latest_change_of_state_of_each_stream_is_found(redis_client: redis.Redis) -> None:
