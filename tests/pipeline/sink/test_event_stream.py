@@ -7,6 +7,7 @@ import redis
 from redis.exceptions import RedisError
 
 from pipeline import wire
+from pipeline.broker import EmbeddedServer
 from pipeline.records import ActionEvent
 from pipeline.sink import EventStream, RedisSink
 from pipeline.sink.event_stream import REMEMBER_S
@@ -98,6 +99,27 @@ def test_a_refused_batch_leaves_nothing(redis_client: redis.Redis, make_event: M
         assert redis_client.dbsize() == 0
     finally:
         redis_client.config_set("maxmemory", 0)
+
+
+@pytest.mark.parametrize("lacking", ["get", "set", "xadd"])
+def test_a_user_who_lacks_a_right_stores_nothing_of_a_batch(
+    redis_server: EmbeddedServer, redis_client: redis.Redis, make_event: MakeEvent, lacking: str
+) -> None:
+    EventStream(redis_client).store([make_event(0)])
+    rights = ["+@all", f"-{lacking}"]
+    redis_client.acl_setuser("door", enabled=True, nopass=True, keys=["*"], commands=rights)
+    path = str(redis_server.socket)
+    try:
+        with redis.Redis(unix_socket_path=path, username="door", password="any") as client:
+            stream = EventStream(client)
+            for first in (make_event(0), make_event(1), make_event(0, event_id="new")):
+                with pytest.raises(RedisError):
+                    stream.store([first, make_event(2)])
+                assert seqs(redis_client) == [0]
+    finally:
+        redis_client.acl_deluser("door")
+    assert redis_client.dbsize() == 2
+    assert EventStream(redis_client).store([make_event(0), make_event(1)]) == 1
 
 
 def test_it_runs_on_a_cluster(make_event: MakeEvent) -> None:

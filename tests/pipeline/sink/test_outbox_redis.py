@@ -126,10 +126,11 @@ RIGHTS = ("~*", "+@all", "-@dangerous")
     [
         ((">wrong", *RIGHTS), ("resetpass", ">s3cret"), "password"),
         ((">s3cret", *RIGHTS, "-xadd"), ("+xadd",), "rights"),
+        ((">s3cret", *RIGHTS, "-set"), ("+set",), "rights"),
         ((">s3cret", *RIGHTS, "-evalsha", "-eval"), ("+evalsha", "+eval"), "rights"),
         ((">s3cret", *RIGHTS, "resetkeys", "~other"), ("~actionstream*", "~{actionstream*"), "rig"),
     ],
-    ids=["password", "XADD", "scripts", "keys"],
+    ids=["password", "XADD", "SET", "scripts", "keys"],
 )
 def test_what_somebody_has_to_repair_is_said_once_and_heals(
     server: RedisServer,
