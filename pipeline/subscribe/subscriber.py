@@ -167,7 +167,10 @@ class Subscriber:
         self.close()
 
     def __iter__(self) -> Iterator[ActionEvent]:
-        """Events; one that the loop's body left by an exception or ``break`` stays pending."""
+        """Events; one that the loop's body left by an exception or ``break`` stays pending.
+
+        The next loop goes on behind it, and gets it again after ``sweep_s``.
+        """
         for delivery in self._deliveries():
             yield delivery.event
 
@@ -182,8 +185,9 @@ class Subscriber:
 
     def _deliveries(self) -> Iterator[_Delivery]:
         try:
+            self._keep()  # what an earlier loop had fetched, and left
             while not self._stopped:
-                self._fetched = self._next_batch()
+                self._fetched = self._fetched or self._next_batch()
                 fetched_s = time.monotonic()
                 while self._fetched and not self._stopped:
                     delivery = self._open(self._fetched.pop(0))

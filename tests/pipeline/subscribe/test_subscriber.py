@@ -125,6 +125,40 @@ def test_what_was_fetched_and_not_begun_is_handed_back(
     assert pending(redis_client) == (0 if orderly else 1)
 
 
+def fail_at(reader: Subscriber, seq: int) -> None:
+    """As a program that catches what its loop raises."""
+    with pytest.raises(RuntimeError):
+        for event in reader:
+            if event.seq == seq:
+                raise RuntimeError("the bell is broken")
+
+
+def test_a_loop_that_is_begun_again_goes_on_in_order(
+    redis_client: redis.Redis, make_event: MakeEvent
+) -> None:
+    sink = RedisSink(redis_client)
+    sink.write([make_event(seq) for seq in range(6)])
+    reader = subscriber(redis_client, rules=Rules(block_s=0.02, sweep_s=60))
+    fail_at(reader, 1)
+    sink.write([make_event(seq) for seq in range(6, 9)])
+    assert take(reader, 7) == [2, 3, 4, 5, 6, 7, 8]
+    assert pending(redis_client) == 1
+
+
+def test_a_loop_that_is_begun_again_leaves_alone_what_others_took(
+    redis_client: redis.Redis, make_event: MakeEvent
+) -> None:
+    sink = RedisSink(redis_client)
+    sink.write([make_event(seq) for seq in range(4)])
+    reader = subscriber(redis_client, rules=Rules(block_s=0.02, sweep_s=60))
+    fail_at(reader, 1)
+    taken = [entry_id for entry_id, _ in redis_client.xrange(KEY)][:3]
+    redis_client.xclaim(KEY, "alarms", "other", 0, taken)
+    sink.write([make_event(4)])
+    assert take(reader, 2) == [3, 4]
+    assert reader.counts["lost_to_others"] == 1
+
+
 def test_two_consumers_share_the_events(
     redis_client: redis.Redis, make_event: MakeEvent, wait_until: WaitUntil
 ) -> None:
