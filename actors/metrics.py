@@ -19,6 +19,7 @@ from prometheus_client.core import (
 from actors.seen import Part, Process, Seen
 from actors.snapshot import StreamSnapshot
 from pipeline.latency import Histogram
+from pipeline.printable import printable
 from pipeline.sink import OutboxState
 from pipeline.stream import CameraState
 from pipeline.subscribe import GroupState
@@ -270,7 +271,7 @@ def _outbox(state: OutboxState) -> Iterator[Metric]:
 
 def _groups(groups: Iterable[GroupState]) -> Iterator[Metric]:
     """Of whoever reads the events from Redis."""
-    rows = [((group.name,), group) for group in groups]
+    rows = [((printable(group.name),), group) for group in groups]  # others named it: any bytes
     for name, (text, value) in GROUPS.items():
         yield _gauge(name, text, ("group",), [(labels, value(each)) for labels, each in rows])
 

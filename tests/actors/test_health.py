@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 
 import pytest
+import redis
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
@@ -25,8 +26,9 @@ from pipeline.errors import BrokerError, ConfigError
 from pipeline.latency import PublishLatency
 from pipeline.sink import OutboxState
 from pipeline.sink.sender import Delivery
-from pipeline.subscribe import GroupState
+from pipeline.subscribe import GroupState, group_states
 from pipeline.tally import Tally
+from pipeline.wire import events_key
 
 
 class Still:
@@ -252,6 +254,15 @@ def test_who_reads_the_events_is_there() -> None:
     assert found["actionstream_group_pending_events", label] == 3
     assert found["actionstream_group_lag_events", label] == 40
     assert found["actionstream_group_lost_events", label] == 1
+
+
+def test_a_group_whose_name_is_no_text_is_there_too(redis_client: redis.Redis) -> None:
+    redis_client.xgroup_create(events_key(), b"al\xffarms", mkstream=True)
+    health = Health()
+    health.watch(Still(gate()), lambda: group_states(redis_client))
+    status, _, page = health.metrics("")
+    assert status == 200
+    assert numbers(page.decode())["actionstream_group_lag_events", (("group", r"al\xffarms"),)] == 0
 
 
 def test_a_redis_that_is_away_costs_the_groups_alone() -> None:
