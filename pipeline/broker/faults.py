@@ -1,7 +1,7 @@
 """What a Redis error means: whether it passes by itself, and how to say it in one line.
 
-Redis-py's own texts are kept out where they could quote a command (``AUTH`` holds a password) or
-say less than the operating system's error underneath.
+Texts are kept out where they could quote a command (``AUTH`` holds a password), redis-py's also
+where they say less than the operating system's error underneath.
 """
 
 import re
@@ -134,5 +134,10 @@ def _brief(error: Exception) -> str:
 
 
 def _reply(error: Exception) -> str:
-    """Redis's own words: a pipeline puts the command in front, and with it the user's data."""
-    return str(error).rpartition(" of pipeline caused error: ")[2]
+    """Redis's own words, and none of ours: commands hold passwords and the user's data.
+
+    A pipeline puts the command in front; what Redis doesn't know (``AUTH``, ``HELLO``, if somebody
+    renamed them) it quotes with its arguments.
+    """
+    words = str(error).rpartition(" of pipeline caused error: ")[2]
+    return words.partition(", with args beginning with")[0]

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import redis
 from pydantic import SecretStr
+from redis.exceptions import RedisError
 
-from pipeline.broker import EmbeddedServer, connect, open_broker, private_client
+from pipeline.broker import EmbeddedServer, connect, explain, open_broker, private_client
 from pipeline.config import RedisConfig
 from pipeline.errors import BrokerError, ConfigError
 
@@ -67,6 +68,21 @@ def test_a_wrong_password_and_none_are_told_how_to_be_set(start_redis: StartRedi
     port = start_redis("--requirepass", "right")
     for url in (f"redis://:s3cret@127.0.0.1:{port}", f"redis://127.0.0.1:{port}"):
         assert "password_env" in refusal(url)
+
+
+def test_a_server_that_knows_no_login_is_not_quoted_with_the_password(
+    start_redis: StartRedis,
+) -> None:
+    port = start_redis("--rename-command", "AUTH", "", "--rename-command", "HELLO", "")
+    assert "unknown command" in refusal(f"redis://:s3cret@127.0.0.1:{port}")
+    for protocol in (2, 3):
+        with (
+            redis.Redis(port=port, password="s3cret", protocol=protocol) as client,
+            pytest.raises(RedisError, match="s3cret") as caught,
+        ):
+            client.ping()
+        assert "s3cret" not in explain(caught.value)
+        assert "unknown command" in explain(caught.value)
 
 
 def test_a_user_without_rights_is_told_so(start_redis: StartRedis) -> None:
