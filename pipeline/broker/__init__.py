@@ -22,6 +22,7 @@ from pipeline.broker.connect import (
     connect,
     connect_later,
     how_to_connect,
+    longest_block_s,
     place,
     private_client,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "default_state_dir",
     "explain",
     "find_server",
+    "longest_block_s",
     "mask",
     "open_broker",
     "passes",

@@ -22,7 +22,7 @@ from pipeline.errors import BrokerAway, BrokerError, ConfigError
 
 OLDEST = (6, 2)  # XAUTOCLAIM, ZMSCORE, XPENDING IDLE
 CONNECT_TIMEOUT_S = 3.0
-SOCKET_TIMEOUT_S = 5.0  # a blocking read must ask for less
+SOCKET_TIMEOUT_S = 5.0
 HEALTH_CHECK_S = 30  # PING before the first command after a silence of this long
 RETRIES = 3  # about a second in all, for a restart behind a proxy
 _RETRY_CAP_S = 0.5
@@ -74,11 +74,12 @@ def connect_socket(path: str, *, patient: bool = True) -> redis.Redis:
     )
 
 
-def private_client(client: redis.Redis, *, timeout_s: float = SOCKET_TIMEOUT_S) -> redis.Redis:
+def private_client(client: redis.Redis, *, timeout_s: float | None = None) -> redis.Redis:
     """A client of the same server with connections of its own, and with no patience.
 
     For reads that must not be repeated behind the caller's back, and for replies whose shape must
-    not depend on how the given client was made. Close it.
+    not depend on how the given client was made. It waits as long as that one, but never without
+    end, and no longer than ``timeout_s``. Close it.
     """
     pool = client.connection_pool
     settings = {
@@ -86,19 +87,27 @@ def private_client(client: redis.Redis, *, timeout_s: float = SOCKET_TIMEOUT_S) 
         for name, value in pool.connection_kwargs.items()
         if "maint_notifications" not in name  # those belong to the other pool
     }
-    if settings.get("socket_connect_timeout") is not None:
-        settings["socket_connect_timeout"] = min(timeout_s, settings["socket_connect_timeout"])
+    if settings.get("socket_timeout") is None:
+        settings["socket_timeout"] = SOCKET_TIMEOUT_S
+    if timeout_s is not None:
+        for name in ("socket_timeout", "socket_connect_timeout"):
+            if settings.get(name) is not None:
+                settings[name] = min(timeout_s, settings[name])
     settings.update(
         decode_responses=True,
         encoding_errors="surrogateescape",
         protocol=2,
-        socket_timeout=timeout_s,
         retry=_retry(patient=False),
         retry_on_error=[],
     )
     return redis.Redis.from_pool(
         redis.ConnectionPool(connection_class=pool.connection_class, **settings)
     )
+
+
+def longest_block_s(own: redis.Redis) -> float:
+    """How long a private client's read may block: more silence passes for a lost connection."""
+    return float(own.connection_pool.connection_kwargs["socket_timeout"]) / 2
 
 
 def check(client: redis.Redis, url: str) -> None:

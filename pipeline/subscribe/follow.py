@@ -16,7 +16,7 @@ import redis
 from redis.exceptions import RedisError
 
 from pipeline import wire
-from pipeline.broker import SOCKET_TIMEOUT_S, Patience, Trial, place, private_client
+from pipeline.broker import Patience, Trial, longest_block_s, place, private_client
 from pipeline.errors import BrokerError
 from pipeline.records import ActionEvent
 from pipeline.subscribe.advice import advice
@@ -64,7 +64,7 @@ def follow(
     reader = _Reader(private_client(client), wire.events_key(prefix), patience)
     after = reader.last_id() if start == "$" else start
     choice = Choice(streams=streams, labels=labels)
-    wait_s = 0.0 if until_caught_up else min(block_s, SOCKET_TIMEOUT_S / 2)
+    wait_s = 0.0 if until_caught_up else min(block_s, longest_block_s(reader.client))
     return _events(reader, after, choice, wait_s, 0.0 if until_caught_up else idle_s)
 
 

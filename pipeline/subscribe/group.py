@@ -15,7 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.typing import EncodableT, FieldT
 
 from pipeline import wire
-from pipeline.broker import code
+from pipeline.broker import code, longest_block_s
 from pipeline.subscribe.entries import FIRST, Entry, from_streams
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ class Group:
 
     def read_new(self, count: int, block_s: float) -> list[Entry]:
         """Entries that no consumer of the group was given yet."""
+        block_s = min(block_s, longest_block_s(self.client))
         block_ms = max(1, int(block_s * 1000))  # 0 would wait for ever
         reply: object = self.client.xreadgroup(
             self.name, self.consumer, {self._key: ">"}, count=count, block=block_ms

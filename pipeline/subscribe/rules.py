@@ -19,7 +19,7 @@ class Rules:
     batch: int = 16
     """New events fetched at once."""
     block_s: float = 1.0
-    """The longest wait in Redis, and so for ``stop`` to be seen."""
+    """The longest wait in Redis, and for ``stop`` to be seen; at most half a socket's time-out."""
     remember: int = 100_000
     """Events whose repeats are recognised."""
 

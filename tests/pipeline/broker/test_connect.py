@@ -128,6 +128,32 @@ def test_every_setting_that_may_stand_in_the_query_is_understood(start_redis: St
         assert (client.client_getname(), client.client_info()["db"]) == ("bell", 1)  # type: ignore[index]
 
 
+def test_a_private_client_waits_as_long_as_the_address_says(start_redis: StartRedis) -> None:
+    url = f"redis://127.0.0.1:{start_redis()}"
+    query = "?socket_timeout=30&socket_connect_timeout=7"
+    for address, timeout_s, expected in (
+        (url, None, (5, 3)), (url, 0.2, (0.2, 0.2)),
+        (url + query, None, (30, 7)), (url + query, 10, (10, 7)),
+    ):  # fmt: skip
+        with (
+            connect(RedisConfig(url=SecretStr(address))) as client,
+            private_client(client, timeout_s=timeout_s) as own,
+        ):
+            assert own.ping()
+            settings = own.connection_pool.connection_kwargs
+            found = settings["socket_timeout"], settings["socket_connect_timeout"]
+            assert found == expected
+
+
+def test_a_private_client_waits_for_nobody_without_end(silent_port: int) -> None:
+    with (
+        redis.Redis(port=silent_port, socket_timeout=None) as client,
+        private_client(client, timeout_s=0.1) as own,
+        pytest.raises(redis.TimeoutError),
+    ):
+        own.ping()
+
+
 @pytest.mark.parametrize("query", ["protokoll=3", "db=first", "password=s3cret&cert=x"])
 def test_a_wrong_setting_in_the_query_is_refused(start_redis: StartRedis, query: str) -> None:
     assert "can't be used" in refusal(f"redis://127.0.0.1:{start_redis()}?{query}")

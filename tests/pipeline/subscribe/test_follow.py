@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import threading
@@ -27,6 +28,18 @@ def test_from_the_start_it_gives_all_and_ends_when_caught_up(
 def test_an_empty_stream_has_nothing(redis_client: redis.Redis) -> None:
     assert list(follow(redis_client, start="0", until_caught_up=True)) == []
     assert list(follow(redis_client, idle_s=0.05, block_s=0.02)) == []
+
+
+def test_silence_is_no_lost_connection_where_the_time_out_is_short(
+    redis_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = str(redis_server.socket)
+    with (
+        redis.Redis(unix_socket_path=path, socket_timeout=0.2) as client,
+        caplog.at_level(logging.WARNING),
+    ):
+        assert list(follow(client, idle_s=0.5)) == []
+    assert caplog.text == ""
 
 
 def test_from_now_on_means_from_the_call_on(

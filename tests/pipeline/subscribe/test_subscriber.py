@@ -19,6 +19,7 @@ from pipeline.errors import BrokerError, ConfigError
 from pipeline.records import ActionEvent
 from pipeline.sink import RedisSink
 from pipeline.subscribe import DeadLetters, Rules, Subscriber
+from tests.redis_server import RedisServer
 
 MakeEvent = Callable[..., ActionEvent]
 WaitUntil = Callable[..., None]
@@ -430,6 +431,20 @@ def test_another_kind_of_key_is_said_at_once(redis_client: redis.Redis) -> None:
     redis_client.set(KEY, "text")
     with pytest.raises(BrokerError, match="holds something else"):
         subscriber(redis_client)
+
+
+def test_a_short_time_out_in_the_address_makes_no_silence_a_lost_connection(
+    make_event: MakeEvent, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is shorter than the usual wait for new events."""
+    with RedisServer() as server, server.client() as client, caplog.at_level(logging.WARNING):
+        url = f"redis://127.0.0.1:{server.port}?socket_timeout=0.5"
+        with Subscriber(url, group="alarms") as reader:
+            timer = threading.Timer(1.2, RedisSink(client).write, [[make_event()]])
+            timer.start()
+            assert next(iter(reader)).seq == 0
+            timer.join()
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(
