@@ -8,9 +8,9 @@ is ended by the next one, flagged ``interrupted``, at the end of the last window
 to hold it. A file's event isn't: the file is read again, and gives the same ids.
 
 The rule that is easy to get wrong: what ``kill -9`` can do and what a loss of power can do. The
-first loses nothing that ``write`` returned for. The second may take what was written in the last
-``SYNC_S`` seconds before and Redis has not taken; a sync per write would take 20 ms here, in the
-middle of a path that promises twice a forward pass of 5 ms.
+first loses nothing that ``write`` returned for. The second may take what was written in about the
+last ``SYNC_S`` seconds before and Redis has not taken; a sync per write would take 20 ms here, in
+the middle of a path that promises twice a forward pass of 5 ms.
 
 Bounded by ``Limits``. Beyond it the oldest events of cameras go, counted by stream and reason
 (``full``); for a file ``write`` waits, and what is in never goes for a camera's sake: it would not
@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 
 MEMORY_EVENTS = 10_000  # about 20 MB
 SYNC_S = 1.0  # between two syncs of what waits
+LOOK_S = 0.25  # between two looks whether anything has waited for so long
 FLUSH_S = 5.0  # at the end; what is left then stays on disk
 DROPPED_AT_ONCE = 100  # a hundredth of the limit, so that each event doesn't drop one
 SAY_S = 60.0  # between two lines about dropped events
@@ -105,11 +106,10 @@ class Outbox:
         """How it is doing, for health and metrics."""
         with self._changed:
             hold = self._hold
-            oldest = hold.oldest(hold.arrived_id, 1)
             return OutboxState(
                 waiting=hold.waiting,
                 bytes=hold.bytes,
-                oldest_age_s=max(0.0, self._now() - oldest[0].written_s) if oldest else 0.0,
+                oldest_age_s=self._oldest_age_s(),
                 delivery=self._sender.delivery,
                 trouble=hold.trouble,
                 full=self._nearly_full(),
@@ -193,14 +193,25 @@ class Outbox:
                 self._sender.wake()
 
     def _keep_synced(self) -> None:
-        """In a thread of its own, as a sync may take 300 ms: what waits is safe within a second."""
-        while not self._closing.wait(SYNC_S):
+        """In a thread of its own, as a sync may take 300 ms: what waits is safe in about a second.
+
+        It goes by the age of what waits, because a frozen Redis passes for flowing until its
+        time-out; and by the flow, because a clock may be set back.
+        """
+        pause_s = SYNC_S
+        while not self._closing.wait(pause_s):
             with self._changed:
-                waiting = self._sender.delivery.flow != "flowing"
+                is_old = self._oldest_age_s() > SYNC_S
+                waiting = is_old or self._sender.delivery.flow != "flowing"
                 journal = self._hold.journal_to_sync(waiting=waiting)
+            pause_s = LOOK_S if journal is None else SYNC_S
             if journal is not None:
                 with suppress(sqlite3.Error):  # said by whoever writes next
                     journal.sync()
+
+    def _oldest_age_s(self) -> float:
+        oldest = self._hold.oldest(self._hold.arrived_id, 1)
+        return max(0.0, self._now() - oldest[0].written_s) if oldest else 0.0
 
     def _wait_for_room(self, count: int) -> None:
         hold, limits, patience = self._hold, self._limits, self._patience

@@ -259,3 +259,24 @@ def test_why_a_redis_can_not_be_revived_is_said_once_until_it_was(
             assert outbox.flush(20) == 0
     assert caplog.text.count("no room") == 1
     assert caplog.text.count("no rights") == 2
+
+
+def test_what_a_frozen_redis_does_not_take_is_synced_long_before_its_time_out(
+    server: RedisServer,
+    outboxes: Outboxes,
+    make_event: MakeEvent,
+    folder: Path,
+    wait_until: WaitUntil,
+) -> None:
+    outbox = outboxes.open(server.port, socket_timeout=60)
+    outbox.write([make_event(0)])
+    assert outbox.flush(20) == 0
+    (path,) = folder.glob("*.sqlite")
+    server.freeze()
+    try:
+        outbox.write([make_event(1, label="frozen")])
+        wait_until(lambda: b"frozen" in path.read_bytes(), "it to be in the file, not in its log")
+        assert outbox.state.delivery.flow == "flowing"
+    finally:
+        server.thaw()
+    assert outbox.flush(20) == 0
