@@ -1,7 +1,8 @@
 """Dead letters: what a consumer group gave up on, for people who look into it.
 
 A letter that is put back goes to the end of the event stream as it was. The group that gave it up
-handles it as new; to the others it is a repeat of ``event_id, seq``, which they drop.
+handles it as new. To another it is a repeat of ``event_id, seq``, which it drops if it is among the
+last ``Rules.remember`` that it handled; an older one it handles again.
 """
 
 from collections.abc import Iterator

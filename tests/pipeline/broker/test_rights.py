@@ -47,7 +47,8 @@ def port(start_redis: StartRedis) -> int:
 
 
 def config_of(user: str, port: int, folder: Path) -> RedisConfig:
-    url = SecretStr(f"redis://{user}:PASSWORD@127.0.0.1:{port}")
+    """All that the rights depend on stands in the address."""
+    url = SecretStr(f"redis://{user}:PASSWORD@127.0.0.1:{port}/1?client_name={user}")
     return RedisConfig(url=url, state_dir=folder)
 
 
