@@ -16,6 +16,7 @@ from redis.typing import EncodableT, FieldT
 
 from pipeline import wire
 from pipeline.broker import code, longest_block_s
+from pipeline.subscribe.consumers import FORGET_GONE, MADE_UP
 from pipeline.subscribe.entries import FIRST, Entry, from_streams
 
 log = logging.getLogger(__name__)
@@ -188,6 +189,11 @@ class Group:
         )
         if not pending:
             self.client.xgroup_delconsumer(self._key, self.name, self.consumer)
+
+    def forget_gone(self, silent_s: float) -> None:
+        """Take off the list who has a made-up name, no entry, and was silent for so long."""
+        silent_ms = int(silent_s * 1000)
+        self.client.eval(FORGET_GONE, 1, self._key, self.name, str(silent_ms), MADE_UP)
 
 
 def _unparsed(reply: object, **_: object) -> object:

@@ -29,9 +29,6 @@ its consumer doesn't want is acknowledged for the whole group.
 """
 
 import logging
-import os
-import secrets
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -52,6 +49,7 @@ from pipeline.printable import printable
 from pipeline.records import ActionEvent
 from pipeline.subscribe.advice import advice
 from pipeline.subscribe.choice import Choice
+from pipeline.subscribe.consumers import GONE_S, make_up_name
 from pipeline.subscribe.entries import FIRST, Entry, just_before
 from pipeline.subscribe.group import Group
 from pipeline.subscribe.repeats import Recent, identity
@@ -121,15 +119,12 @@ class Subscriber:
                 own = private_client(client)
         else:
             own = private_client(source)
-        host = socket.gethostname()
         self._group = Group(
-            client=own,
-            prefix=prefix,
-            name=group,
-            consumer=consumer or f"{host}-{os.getpid()}-{secrets.token_hex(4)}",
+            client=own, prefix=prefix, name=group, consumer=consumer or make_up_name()
         )
         self._fetched: list[Entry] = []
         self._sweep_at_s = 0.0
+        self._forget_at_s = 0.0
         self._cursor = FIRST
         self._own_after: str | None = FIRST
         self._insist(lambda: self._group.create(start))
@@ -235,6 +230,14 @@ class Subscriber:
         self._cursor = after or FIRST
         if after is None:
             self._sweep_at_s = time.monotonic() + self._rules.sweep_s
+            self._forget_gone()
+
+    def _forget_gone(self) -> None:
+        if time.monotonic() < self._forget_at_s:
+            return
+        self._forget_at_s = time.monotonic() + GONE_S
+        with suppress(RedisError):  # a user may lack the rights, and nothing depends on it
+            self._group.forget_gone(GONE_S)
 
     def _keep(self) -> None:
         """Before others take us for dead: tell that we live, and see what they took already."""

@@ -26,7 +26,9 @@ from pipeline.subscribe import (
     follow,
     group_states,
     latest_status,
+    subscriber,
 )
+from pipeline.subscribe.consumers import make_up_name
 
 MakeEvent = Callable[..., ActionEvent]
 StartRedis = Callable[..., int]
@@ -53,8 +55,13 @@ def config_of(user: str, port: int, folder: Path) -> RedisConfig:
 
 
 def test_the_documented_rights_are_enough(
-    port: int, tmp_path: Path, make_event: MakeEvent, wait_until: Callable[..., None]
+    port: int,
+    tmp_path: Path,
+    make_event: MakeEvent,
+    wait_until: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(subscriber, "GONE_S", 0.0)
     publisher = config_of("publisher", port, tmp_path)
     with open_broker(publisher) as broker, open_outbox(publisher, broker) as outbox:
         post = StatusPost(broker.client)
@@ -66,6 +73,9 @@ def test_the_documented_rights_are_enough(
         assert outbox.flush(20) == 0
         assert outbox.state.repeats == 1
         post.close()
+    with redis.Redis(port=port, db=1) as admin:
+        admin.xgroup_create(wire.events_key(), "alarms", id="0")
+        admin.xgroup_createconsumer(wire.events_key(), "alarms", make_up_name())
     consumer = config_of("consumer", port, tmp_path)
     with open_broker(consumer) as broker:
         assert len(list(follow(broker.client, start="0", until_caught_up=True))) == 3
@@ -89,6 +99,7 @@ def test_the_documented_rights_are_enough(
         with open_broker(config) as broker:
             (group,) = group_states(broker.client)
             assert (group.name, group.lag) == ("alarms", 0)
+            assert group.consumers == 0
 
 
 @pytest.mark.parametrize("user", ["publisher", "consumer"])
