@@ -33,8 +33,8 @@ def dead(
 ) -> int:
     """List the events that consumers gave up on, or put them back.
 
-    An event that is put back comes again to the group that gave it up; the others have handled it
-    and pass over it.
+    An event that is put back comes again to the group that gave it up; another passes
+    over it, unless it has handled a hundred thousand others since.
     """
     where = redis_config(redis, state_dir, prefix, config)
     out = terminal()

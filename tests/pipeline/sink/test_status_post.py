@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 import redis
@@ -36,16 +37,15 @@ def test_a_quiet_camera_is_shown_though_another_fills_the_stream(
 ) -> None:
     monkeypatch.setattr("pipeline.sink.redis_streams.STATUS_MAXLEN", 200)
     monkeypatch.setattr("pipeline.sink.status_post.AGAIN_AFTER", 100)
-    post = StatusPost(redis_client, now=clock)
-    post.write_status("quiet", "streaming")
-    post.write_status("gone", "streaming")
-    began_s = clock.s
-    post.write_status("gone", "detached")
-    for turn in range(450):
-        post.write_status("noisy", "connecting")
-        post.write_status("noisy", "backoff", f"refused {turn}")
-    wait_until(lambda: "refused 449" in str(latest_status(redis_client)), "all came")
-    post.close()
+    with closing(StatusPost(redis_client, now=clock)) as post:
+        post.write_status("quiet", "streaming")
+        post.write_status("gone", "streaming")
+        began_s = clock.s
+        post.write_status("gone", "detached")
+        for turn in range(450):
+            post.write_status("noisy", "connecting")
+            post.write_status("noisy", "backoff", f"refused {turn}")
+        wait_until(lambda: "refused 449" in str(latest_status(redis_client)), "all came")
     assert redis_client.xlen(wire.status_key()) < 450, "it is trimmed"
     latest = latest_status(redis_client)
     assert sorted(latest) == ["noisy", "quiet"]
@@ -56,25 +56,23 @@ def test_a_quiet_camera_is_shown_though_another_fills_the_stream(
 def test_a_redis_that_came_back_empty_is_told_within_the_hour(
     redis_client: redis.Redis, clock: Clock, wait_until: WaitUntil
 ) -> None:
-    post = StatusPost(redis_client, now=clock)
-    post.write_status("quiet", "streaming")
-    wait_until(lambda: latest_status(redis_client), "it is there")
-    redis_client.flushall()
-    clock.s += 3000
-    assert latest_status(redis_client) == {}
-    clock.s += 601
-    wait_until(lambda: latest_status(redis_client), "it is said again")
-    post.close()
+    with closing(StatusPost(redis_client, now=clock)) as post:
+        post.write_status("quiet", "streaming")
+        wait_until(lambda: latest_status(redis_client), "it is there")
+        redis_client.flushall()
+        clock.s += 3000
+        assert latest_status(redis_client) == {}
+        clock.s += 601
+        wait_until(lambda: latest_status(redis_client), "it is said again")
     assert latest_status(redis_client)["quiet"].at < 1_000_001
 
 
 def test_what_is_older_than_what_is_known_is_passed_over(
     redis_client: redis.Redis, clock: Clock
 ) -> None:
-    post = StatusPost(redis_client, now=clock)
-    post.write_status("gate", "backoff", since_s=500.0)
-    post.write_status("gate", "streaming", since_s=600.0)
-    post.write_status("gate", "backoff", since_s=500.0)
-    post.close()
+    with closing(StatusPost(redis_client, now=clock)) as post:
+        post.write_status("gate", "backoff", since_s=500.0)
+        post.write_status("gate", "streaming", since_s=600.0)
+        post.write_status("gate", "backoff", since_s=500.0)
     line = latest_status(redis_client)["gate"]
     assert (line.state, line.at) == ("streaming", 600.0)
