@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.decode.grid import Grid
 from pipeline.decode.pictures import PacketFeed, Picture, PictureReader
 from pipeline.decode.scale import Scaler
+from pipeline.decode.wall import WallClock
 from pipeline.errors import NotAVideo
 from pipeline.records import NS, Clock, EndReason, Sample, Session, SessionEnd, TimeOfDay
 from pipeline.settings import GridSpec, PictureSpec
@@ -55,6 +56,7 @@ class Decoder:
         self._tally = tally
         self._now = now
         self._live_clock: TimeOfDay | None = None
+        self._wall = WallClock()
         self._file_clock = TimeOfDay(clock=Clock.CONTAINER, offset_s=None)
         self._scaler = Scaler(picture)
         self._grid: Grid | None = None
@@ -166,14 +168,15 @@ class Decoder:
             ) from None
 
     def _time_of_day(self, picture: Picture, pts_ns: int, arrived_s: float) -> TimeOfDay:
-        """Fixed at a session's first picture; a sender report from the camera replaces it."""
+        """By arrival, until a sender report from the camera says better."""
         if self._feed.kind == "file":
             return self._file_clock
         offset_s = picture.camera_offset_s
         if offset_s is not None:
             self._live_clock = TimeOfDay(clock=Clock.NTP, offset_s=offset_s)
-        elif self._live_clock is None:
-            self._live_clock = TimeOfDay(clock=Clock.WALL, offset_s=arrived_s - pts_ns / NS)
+        elif self._live_clock is None or self._live_clock.clock is Clock.WALL:
+            offset_s = self._wall.offset_s(arrived_s, pts_ns / NS)
+            self._live_clock = TimeOfDay(clock=Clock.WALL, offset_s=offset_s)
         return self._live_clock
 
     def _clock_of_file(self, first_ns: int) -> TimeOfDay:
@@ -192,7 +195,7 @@ class Decoder:
         )
 
     def _new_session(self) -> Session:
-        self._live_clock = None
+        self._live_clock, self._wall = None, WallClock()
         return Session(
             stream_id=self._stream_id,
             session_id=self._session_id or random_session_id(),
