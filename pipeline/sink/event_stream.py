@@ -19,6 +19,10 @@ twice.
     in the stream         0         1          2                    3          4         as stored
     third run             0         1                               2          3         all known
 
+Whoever sends one may know less than the stream: an outbox that a loss of power set back, a second
+run that was stopped sooner than the first. Its end is stored all the same, after what is there, as
+long as that is open; or the event would stay open for ever.
+
 The key holds ``<last> <entry's id> <shift> <cut>``: the last number sent but for interrupted ends,
 the entry that was added last, how many interrupted ends there are, and the last one's number as
 sent (-1 for none).
@@ -48,6 +52,13 @@ STORE = """
 local function refusal(reply)  -- Redis 6.2 writes in front of an error in which line it arose
   return {err = string.gsub(reply.err, '^@user_script: ?%d+: %-?', '')}
 end
+local function is_end(entry)
+  local fields = entry[2]
+  for i = 1, #fields, 2 do
+    if fields[i] == 'type' then return fields[i + 1] == 'end' end
+  end
+  return false
+end
 local at, stored = 4, 0
 for n = 2, #KEYS do
   local seq, width, cuts = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 2] == '1'
@@ -61,7 +72,8 @@ for n = 2, #KEYS do
       if seq <= last or (cuts and seq <= cut) then
         there = redis.pcall('XRANGE', KEYS[1], id, id)
         if there.err then return refusal(there) end
-        if #there == 0 then last, shift, cut = -1, 0, -1 end
+        if #there == 0 then last, shift, cut = -1, 0, -1
+        elseif cuts and not is_end(there[1]) then there = {} end
       end
     end
   end
@@ -71,7 +83,9 @@ for n = 2, #KEYS do
       if refused then return refusal(refused) end
     end
     for i = at + 3, at + 2 + width, 2 do
-      if ARGV[i] == 'seq' then ARGV[i + 1] = tostring(seq + shift) end
+      if ARGV[i] == 'seq' then
+        ARGV[i + 1] = tostring((cuts and math.max(seq, last + 1) or seq) + shift)
+      end
     end
     local id = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*',
                            unpack(ARGV, at + 3, at + 2 + width))

@@ -153,10 +153,10 @@ class Hold:
         with suppress(sqlite3.Error):
             self._journal.shrink()
 
-    def journal_to_sync(self, *, waiting: bool) -> Journal | None:
+    def journal_to_sync(self, *, due: bool) -> Journal | None:
         """The file, if it should be synced: outside of any lock, as that may take long."""
         journal = None if self._broken else self._journal
-        return journal if journal is not None and (waiting or journal.is_long) else None
+        return journal if journal is not None and (due or journal.is_long) else None
 
     def close(self) -> None:
         """Give back the file; what waits stays in it."""

@@ -9,8 +9,9 @@ to hold it. A file's event isn't: the file is read again, and gives the same ids
 
 The rule that is easy to get wrong: what ``kill -9`` can do and what a loss of power can do. The
 first loses nothing that ``write`` returned for. The second may take what was written in about the
-last ``SYNC_S`` seconds before and Redis has not taken; a sync per write would take 20 ms here, in
-the middle of a path that promises twice a forward pass of 5 ms.
+last ``SYNC_S`` seconds before and Redis has not taken, and what is open is known as of the last
+``FLOWING_SYNC_S`` seconds; a sync per write would take 20 ms here, in the middle of a path that
+promises twice a forward pass of 5 ms.
 
 Bounded by ``Limits``. Beyond it the oldest events of cameras go, counted by stream and reason
 (``full``); for a file ``write`` waits, and what is in never goes for a camera's sake: it would not
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 
 MEMORY_EVENTS = 10_000  # about 20 MB
 SYNC_S = 1.0  # between two syncs of what waits
+FLOWING_SYNC_S = 10.0  # and of what is open, while nothing waits
 LOOK_S = 0.25  # between two looks whether anything has waited for so long
 FLUSH_S = 5.0  # at the end; what is left then stays on disk
 DROPPED_AT_ONCE = 100  # a hundredth of the limit, so that each event doesn't drop one
@@ -198,14 +200,16 @@ class Outbox:
         It goes by the age of what waits, because a frozen Redis passes for flowing until its
         time-out; and by the flow, because a clock may be set back.
         """
-        pause_s = SYNC_S
+        pause_s, synced_s = SYNC_S, time.monotonic()
         while not self._closing.wait(pause_s):
             with self._changed:
                 is_old = self._oldest_age_s() > SYNC_S
                 waiting = is_old or self._sender.delivery.flow != "flowing"
-                journal = self._hold.journal_to_sync(waiting=waiting)
+                due = waiting or time.monotonic() - synced_s > FLOWING_SYNC_S
+                journal = self._hold.journal_to_sync(due=due)
             pause_s = LOOK_S if journal is None else SYNC_S
             if journal is not None:
+                synced_s = time.monotonic()
                 with suppress(sqlite3.Error):  # said by whoever writes next
                     journal.sync()
 

@@ -9,5 +9,5 @@ def stamped(event: ActionEvent, now_s: float) -> ActionEvent:
     """The event with ``published_at``, and with ``latency_ms`` where its pictures are live."""
     if event.source_kind != "live" or event.arrived_s is None:
         return replace(event, published_at=now_s)
-    latency_ms = (now_s - event.arrived_s) * 1000
+    latency_ms = max(0.0, now_s - event.arrived_s) * 1000  # a clock may be set back
     return replace(event, published_at=now_s, latency_ms=latency_ms)

@@ -131,5 +131,5 @@ class StatusPost:
         if oldest is None:
             return
         followed, waited_s = self._count - oldest.number, self._now() - oldest.at_s
-        if followed >= AGAIN_AFTER or waited_s >= AGAIN_S:
+        if followed >= AGAIN_AFTER or abs(waited_s) >= AGAIN_S:  # a clock may be set back
             self._say(oldest.line)

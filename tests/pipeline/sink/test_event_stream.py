@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 
 from pipeline import wire
 from pipeline.broker import EmbeddedServer
-from pipeline.records import ActionEvent
+from pipeline.records import ActionEvent, EventType, Flag
 from pipeline.sink import EventStream, RedisSink
 from pipeline.sink.event_stream import REMEMBER_S
 from pipeline.subscribe import follow
@@ -29,6 +29,22 @@ def test_a_repeat_is_not_stored_again(redis_client: redis.Redis, make_event: Mak
     assert stream.store([make_event(0, event_id="other")]) == 1
     assert seqs(redis_client) == [0, 1, 2, 0]
     assert stream.repeats == 3
+
+
+def test_an_end_by_who_was_set_back_follows_what_is_there(
+    redis_client: redis.Redis, make_event: MakeEvent
+) -> None:
+    """The outbox knew of the start when the power went, and Redis of what came after it."""
+    stream = EventStream(redis_client)
+    kinds = (EventType.START, EventType.UPDATE, EventType.UPDATE)
+    stream.store([make_event(seq, type=kind) for seq, kind in enumerate(kinds)])
+    end = make_event(1, type=EventType.END, flags=(Flag.INTERRUPTED,))
+    assert stream.store([end]) == 1
+    assert stream.store([end]) == 0
+    assert stream.store([make_event(2, type=EventType.END, flags=(Flag.INTERRUPTED,))]) == 0
+    found = [wire.from_fields(fields) for _, fields in redis_client.xrange(KEY)]
+    assert [event.seq for event in found] == [0, 1, 2, 3]
+    assert found[-1].type is EventType.END
 
 
 def test_another_process_knows_the_repeats_too(
