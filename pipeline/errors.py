@@ -5,6 +5,7 @@
     ├── SourceError          one input can't be read              -> the run: reported, others go on
     │   ├── SourceNotFound        no such file, path or host
     │   ├── SourceForbidden       an address that a source of this kind may not open
+    │   │   └── SourceElsewhere       a name that leads to one, just now
     │   ├── SourceUnauthorized    the camera wants other credentials
     │   ├── SourceUnreachable     refused, reset, or no route
     │   ├── SourceTimeout         nothing came in time
@@ -52,6 +53,10 @@ class SourceNotFound(SourceError, FileNotFoundError):
 
 class SourceForbidden(SourceError, PermissionError):
     """An address that a source of this kind may not open."""
+
+
+class SourceElsewhere(SourceForbidden):
+    """A name that leads to such an address just now: an answer of the DNS may be wrong once."""
 
 
 class SourceUnauthorized(SourceError, PermissionError):

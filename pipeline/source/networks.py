@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.cameras import Network
-from pipeline.errors import SourceForbidden, SourceNotFound
+from pipeline.errors import SourceElsewhere, SourceForbidden, SourceNotFound
 from pipeline.source.address import Address
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -23,18 +23,27 @@ def located(address: Address, networks: Sequence[Network] | None, *, keep_name: 
 
     Raises:
         SourceNotFound: there is no such host.
-        SourceForbidden: it is in none of the networks.
+        SourceForbidden: it is in none of the networks; SourceElsewhere: by its name's answer.
     """
     if networks is None:
         return address
     found = _resolved(address)
     allowed = [host for host, ip in found.items() if any(ip in network for network in networks)]
     if not allowed or (keep_name and len(allowed) < len(found)):
-        raise SourceForbidden(
+        kind = SourceForbidden if _is_number(address.host) else SourceElsewhere
+        raise kind(
             f"{address}: its host is at {next(iter(found))}, which is in none of the "
             f"allowed_networks: {', '.join(map(str, networks))}"
         )
     return address if keep_name else replace(address, host=allowed[0])
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _resolved(address: Address) -> dict[str, IPAddress]:

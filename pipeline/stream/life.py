@@ -22,6 +22,7 @@ from pipeline.cameras import RetryConfig
 from pipeline.errors import (
     NotAVideo,
     PictureTooLarge,
+    SourceElsewhere,
     SourceError,
     SourceForbidden,
     SourceNotFound,
@@ -70,12 +71,14 @@ class Fault(StrEnum):
     TOO_LARGE = "too large"
     FORBIDDEN = "forbidden"
     """An address at which cameras may not be."""
+    ELSEWHERE = "elsewhere"
+    """A name that leads to such an address, now."""
     ENDED = "ended"
     """The camera ended the stream, or its host died."""
     OTHER = "other"
 
 
-SLOW = frozenset({Fault.AUTHENTICATION, Fault.CODEC, Fault.TOO_LARGE})
+SLOW = frozenset({Fault.AUTHENTICATION, Fault.CODEC, Fault.TOO_LARGE, Fault.ELSEWHERE})
 """Faults that stay until somebody sets something right; and a camera locks out who tries often."""
 
 _FAULTS: dict[type[SourceError], Fault] = {
@@ -86,6 +89,7 @@ _FAULTS: dict[type[SourceError], Fault] = {
     SourceTimeout: Fault.TIMEOUT,
     NotAVideo: Fault.CODEC,
     PictureTooLarge: Fault.TOO_LARGE,
+    SourceElsewhere: Fault.ELSEWHERE,
     SourceForbidden: Fault.FORBIDDEN,
 }
 

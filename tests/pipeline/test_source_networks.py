@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.cameras import OPTIONS, CameraConfig, CameraKnobs
-from pipeline.errors import ConfigError, SourceError, SourceForbidden, SourceNotFound
+from pipeline.errors import (
+    ConfigError,
+    SourceElsewhere,
+    SourceError,
+    SourceForbidden,
+    SourceNotFound,
+)
 from pipeline.source import CameraSource, camera, camera_source, parse_address
 from pipeline.source.networks import located
 from tests.chaos.rtsp import ChaosCamera
@@ -35,8 +41,9 @@ def test_a_host_in_an_allowed_network_is_handed_on_as_numbers() -> None:
     "host", ["localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0x7f.1"]
 )
 def test_a_host_elsewhere_is_refused_however_it_is_written(host: str) -> None:
-    with pytest.raises(SourceForbidden, match="none of the allowed_networks"):
+    with pytest.raises(SourceForbidden, match="none of the allowed_networks") as refused:
         located(parse_address(f"rtsp://me:hunter2@{host}/x"), PRIVATE, keep_name=False)
+    assert isinstance(refused.value, SourceElsewhere) == (host in ("localhost", "0x7f.1"))
 
 
 def test_an_ipv4_address_in_ipv6s_disguise_is_what_it_is() -> None:

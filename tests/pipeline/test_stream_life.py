@@ -10,6 +10,7 @@ from pipeline.cameras import RetryConfig
 from pipeline.errors import (
     NotAVideo,
     PictureTooLarge,
+    SourceElsewhere,
     SourceError,
     SourceForbidden,
     SourceNotFound,
@@ -124,6 +125,7 @@ def test_every_error_has_its_fault() -> None:
         NotAVideo: Fault.CODEC,
         PictureTooLarge: Fault.TOO_LARGE,
         SourceForbidden: Fault.FORBIDDEN,
+        SourceElsewhere: Fault.ELSEWHERE,
         SourceError: Fault.OTHER,
     }
     assert {kind: fault_of(kind("x")) for kind in faults} == faults
