@@ -42,9 +42,12 @@ T = TypeVar("T")
 class Parts:
     """Starts actors, all of them detached and named ``<deployment>/<part>``."""
 
-    def __init__(self, name: str, config: Config, settings: Settings, *, callers: int) -> None:
+    def __init__(
+        self, name: str, config: Config, settings: Settings, origin: Origin, *, callers: int
+    ) -> None:
         """``callers``: the most camera actors that there will be."""
         self._name = name
+        self._origin = origin
         self._config = config
         self._settings = settings
         self._callers = callers
@@ -70,7 +73,12 @@ class Parts:
             max_restarts=-1,
             max_task_retries=-1,
             max_concurrency=CALLS * self._callers + SPARE_CALLS,
-        ).remote(self._config.model, self._batching(wait_for_company), made_of=self.made_of)
+        ).remote(
+            self._config.model,
+            self._batching(wait_for_company),
+            digest=self._origin.model_digest,
+            made_of=self.made_of,
+        )
 
     def await_recognizers(self) -> None:
         """Return when each has its weights.
@@ -87,9 +95,7 @@ class Parts:
                     f"the recognizer did not start: {_last_line(error)}"
                 ) from None
 
-    def start_publisher(
-        self, origin: Origin, redis: RedisConfig | None, *, keep: bool
-    ) -> ActorHandle[Publisher]:
+    def start_publisher(self, redis: RedisConfig | None, *, keep: bool) -> ActorHandle[Publisher]:
         """The one publisher, on this machine: its outbox is in our state folder."""
         name = self.name_of("publisher")
         kill(name)
@@ -105,7 +111,7 @@ class Parts:
                 num_cpus=0,
                 scheduling_strategy=here,
             )
-            .remote(self._settings.events, origin, redis, keep=keep, made_of=self.made_of)
+            .remote(self._settings.events, self._origin, redis, keep=keep, made_of=self.made_of)
         )
 
     def start_camera(self, name: str) -> ActorHandle[Camera]:

@@ -14,12 +14,12 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
+from actors.pace import Pace
 from actors.parts import Parts, find
 from actors.publisher import Publisher
 from actors.pulse import PartLost
 from actors.watch import Bounds, PublisherWatch
 from pipeline.config import RedisConfig
-from pipeline.events import Origin
 from pipeline.records import ActionEvent, EventType, Flag
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,6 @@ class Publishing:
         self,
         parts: Parts,
         bounds: Bounds,
-        origin: Origin,
         redis: RedisConfig | None,
         *,
         keep: bool,
@@ -78,7 +77,6 @@ class Publishing:
         self.restarts = 0
         self._parts = parts
         self._bounds = bounds
-        self._origin = origin
         self._redis = redis
         self._keep = keep
         self._live = live
@@ -87,11 +85,12 @@ class Publishing:
         self._taken = 0
         """Events that this one has given us."""
         self._heard = Heard()
+        self._pace = Pace()
 
     def start(self, *, adopted: bool) -> None:
         """A new one, unless one that is there was ``adopted``."""
         if not adopted:
-            self._parts.start_publisher(self._origin, self._redis, keep=self._keep)
+            self._parts.start_publisher(self._redis, keep=self._keep)
         actor: ActorHandle[Publisher] = find(self.name)
         self._watch = PublisherWatch(actor, self._bounds, live=self._live)
         self._taken = 0
@@ -99,11 +98,18 @@ class Publishing:
     def look(self, ask_every_s: float) -> None:
         """See whether it is there, and do what is due."""
         assert self._watch is not None
+        if self._pace.rests:
+            return
         try:
-            for line in self._watch.look() or ():
-                log.warning("%s", line)
+            said = self._watch.look()
         except PartLost as lost:
+            self._pace.lost()
             self.replace(str(lost))
+        else:
+            if said is not None:
+                self._pace.well()
+            for line in said or ():
+                log.warning("%s", line)
         self._watch.ask(ask_every_s)
 
     def replace(self, why: str) -> None:

@@ -20,6 +20,7 @@ from actors.garbage import spare_what_is_there
 from actors.snapshot import RecognizerLoad
 from actors.tether import end_with_parent
 from pipeline.config import ModelConfig, RecognizerConfig
+from pipeline.errors import ModelError
 from pipeline.records import Answer, Frames
 
 Pixels = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -30,8 +31,14 @@ took as long as its pixels."""
 class Recognizer:
     """Scores windows."""
 
-    def __init__(self, model: ModelConfig, config: RecognizerConfig, *, made_of: str = "") -> None:
-        """``made_of``: see ``Parts``."""
+    def __init__(
+        self, model: ModelConfig, config: RecognizerConfig, *, digest: str, made_of: str = ""
+    ) -> None:
+        """``digest``: of the model that the deployment began with; ``made_of``: see ``Parts``.
+
+        Raises:
+            ModelError: the model can't be used, or is another one by now.
+        """
         # Whoever has a handle of an actor loads its class: cameras would load torch with this one.
         from pipeline.model import load_from
         from pipeline.run import batcher_for
@@ -39,6 +46,11 @@ class Recognizer:
         end_with_parent()
         self.made_of = made_of
         self._recognizer = load_from(model)
+        if self._recognizer.digest != digest:
+            raise ModelError(
+                f"{model.path}: holds another model than the one that the deployment began with; "
+                "put that one back, or start the deployment again"
+            )
         self._batcher = batcher_for(self._recognizer, self._recognizer.answers, config)
         spare_what_is_there()
         self._door = Door({"answers": self.answers}) if Door.possible else None

@@ -79,7 +79,7 @@ class Supervisor:
         cameras = min(len(sources), usable_cpus())
         self._cameras_wanted = cameras if stays else max(1, cameras)
         self._parts = Parts(
-            name, config, settings, callers=usable_cpus() if stays else self._cameras_wanted
+            name, config, settings, origin, callers=usable_cpus() if stays else self._cameras_wanted
         )
         url = redis.url.get_secret_value() if redis and redis.url else None
         of_config = (config.model, config.recognizer, config.decode)
@@ -97,7 +97,6 @@ class Supervisor:
         self._publishing = Publishing(
             self._parts,
             self._bounds,
-            origin,
             redis,
             keep=keep_events,
             live=self._live,

@@ -19,6 +19,7 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.camera import Camera
+from actors.pace import Pace
 from actors.parts import START_TIMEOUT_S, find
 from actors.publisher import GIVE_UP_S, Publisher
 from actors.pulse import PartDied, PartLost, Pulse
@@ -30,6 +31,7 @@ from pipeline.source.watched import MAX_HUNG
 log = logging.getLogger(__name__)
 
 MAX_HUNG_S = 3600.0
+FORGIVEN_S = 86_400.0  # a day without threads that hang
 BROKEN = 2  # batches in a row; one may be the fault of what is in it
 
 
@@ -53,8 +55,9 @@ class CameraWatch:
         self.actor = actor
         self.times_hung = times_hung
         """How often one of this name was started again since its threads hung."""
-        self._hung_limit_s = backoff_s(bounds.hung_s, times_hung + 1, at_most_s=MAX_HUNG_S)
+        self._first_hung_limit_s = bounds.hung_s
         self._hung_since_s: float | None = None
+        self._good_since_s = time.monotonic()
         self._pulse: Pulse[list[StreamState]] = Pulse(
             actor.states.remote, start_s=START_TIMEOUT_S, answer_s=bounds.answer_s
         )
@@ -69,14 +72,22 @@ class CameraWatch:
         states = self._pulse.look()
         if states is None:
             return ()
+        now_s = time.monotonic()
         if max((state.tally.hanging for state in states), default=0) < MAX_HUNG:
             self._hung_since_s = None
+            if now_s - self._good_since_s > FORGIVEN_S:
+                self.times_hung = 0
             return states
-        self._hung_since_s = self._hung_since_s or time.monotonic()
-        if time.monotonic() - self._hung_since_s > self._hung_limit_s:
+        self._hung_since_s = self._hung_since_s or now_s
+        self._good_since_s = now_s
+        if now_s - self._hung_since_s > self._hung_limit_s:
             self.times_hung += 1
             raise PartLost("has threads that hang in FFmpeg")
         return states
+
+    @property
+    def _hung_limit_s(self) -> float:
+        return backoff_s(self._first_hung_limit_s, self.times_hung + 1, at_most_s=MAX_HUNG_S)
 
     def pause(self, stream_id: str, paused: bool) -> None:
         """Let go of a camera, or connect it again."""
@@ -113,17 +124,22 @@ class RecognizerWatch:
             answer_s=bounds.answer_s,
         )
         self.ask = self._pulse.ask
+        self._pace = Pace()
 
     def look(self) -> int:
         """How often it was started again since the last look."""
         started = 0
+        if self._pace.rests:
+            return started
         try:
             load = self._pulse.look()
             if load is not None:
                 started = int(self._pid not in (0, load.pid))
                 self._pid = load.pid
                 self._judge(load)
+                self._pace.well()
         except PartLost as lost:
+            self._pace.lost()
             log.warning("%s %s; it is started again", self._name, lost)
             self._replace(dead=isinstance(lost, PartDied))
         return started
