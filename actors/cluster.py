@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,8 +36,12 @@ SYSTEM = {
     # whoever took the machine's memory: Ray would end all actors, or have the kernel end them first
     "memory_monitor_refresh_ms": 0,
     "worker_oom_score_adjustment": 0,
+    # its servers write statistics every minute, 100 MB a day in all
+    "event_stats_print_interval_ms": -1,
 }
 """Settings of a local Ray that differ from Ray's own."""
+LOGS = {"RAY_ROTATION_MAX_BYTES": str(4 << 20), "RAY_ROTATION_BACKUP_COUNT": "1"}
+"""Of each process of a local Ray: it may run for months."""
 
 
 def run_name() -> str:
@@ -56,12 +61,16 @@ def cluster(address: str | None = None) -> Iterator[None]:
     ray._private.worker.print_to_stdstream = _unheard
     if address is None:
         _start_local()
+        folder = ray._private.worker._global_node.get_session_dir_path()
     else:
         _join(address)
+        folder = None
     try:
         yield
     finally:
         ray.shutdown()
+        if folder is not None:  # a service that is started again and again would fill the disk
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unheard(*_: object, **__: object) -> None:
@@ -73,6 +82,8 @@ def _start_local() -> None:
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     # glibc gives threads, which come and go with connections, up to eight heaps per core
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+    for name, value in LOGS.items():
+        os.environ.setdefault(name, value)
     with _on_loopback(), _without_company():
         ray.init(
             address="local",

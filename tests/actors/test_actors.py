@@ -19,6 +19,7 @@ import ray
 from actors.calls import CALLS, Calls
 from actors.cluster import NAMESPACE, cluster, run_name
 from actors.direct import Address, HungUp, Line
+from actors.pulse import PartDied, Pulse
 from actors.recognizer import Recognizer
 from actors.reporter import Reporter
 from actors.supervisor import Supervisor
@@ -209,7 +210,9 @@ def test_windows_that_are_due_together_share_a_call(
     items = windows(room, settle(CONFIG, network.spec), tally=Tally(), stop=Event())
     made = [item for item in items if isinstance(item, Window)][:16]
     actor = ray.remote(Recognizer).options(max_concurrency=CALLS + 1, num_cpus=0)
-    recognizer = actor.remote(ModelConfig(device="cpu"), RecognizerConfig(batch_size=4))
+    recognizer = actor.remote(
+        ModelConfig(device="cpu"), RecognizerConfig(batch_size=4), digest=network.digest
+    )
     with Calls(recognizer, batch_size=8) as calls:
         answers = [calls.submit(window) for window in made]
         for window, answer, expected in zip(made, answers, network.scores(made), strict=True):
@@ -240,12 +243,22 @@ def test_a_recognizer_that_cannot_be_reached_directly_is_called_through_ray(
     items = windows(room, settle(CONFIG, network.spec), tally=Tally(), stop=Event())
     window = next(item for item in items if isinstance(item, Window))
     actor = ray.remote(Recognizer).options(max_concurrency=CALLS + 1, num_cpus=0)
-    recognizer = actor.remote(ModelConfig(device="cpu"), RecognizerConfig())
+    recognizer = actor.remote(ModelConfig(device="cpu"), RecognizerConfig(), digest=network.digest)
     with Calls(recognizer, batch_size=8) as calls:
         found = calls.submit(window).result(120)
         assert calls.direct == 0
     assert found.scores_K == pytest.approx(network.scores([window])[0].scores_K, abs=1e-4)
     ray.kill(recognizer)
+
+
+def test_a_recognizer_that_finds_another_model_does_not_work(ray_here: None) -> None:
+    actor = ray.remote(Recognizer).options(num_cpus=0, max_restarts=-1)
+    recognizer = actor.remote(ModelConfig(device="cpu"), RecognizerConfig(), digest="0" * 64)
+    pulse: Pulse[str] = Pulse(recognizer.ready.remote, start_s=120, answer_s=120)
+    pulse.ask()
+    with pytest.raises(PartDied, match="holds another model than the one that the deployment"):
+        while pulse.look() is None:
+            time.sleep(0.05)
 
 
 class SlowToHear:
@@ -350,5 +363,8 @@ def test_a_local_ray_listens_on_loopback_alone_asks_for_a_token_and_brings_no_co
         listening = listening_addresses(family_of(os.getpid()))
         assert listening, "Ray listens somewhere"
         assert [address for address in listening if not address.is_loopback] == []
+        folder = Path(ray._private.worker._global_node.get_session_dir_path())
+        assert folder.is_dir()
         assert os.environ["RAY_AUTH_MODE"] == "token"
         assert len(os.environ["RAY_AUTH_TOKEN"]) >= 32
+    assert not folder.exists(), "it leaves nothing behind"
