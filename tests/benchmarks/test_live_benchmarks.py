@@ -78,10 +78,14 @@ def test_few_cameras_lose_nothing_and_are_sampled_at_their_rate(
     ).keys()
 
 
-def test_every_window_s_event_is_timed_up_to_redis(
-    ray_here: None, recognizer: Recognizer, host: str
-) -> None:
+def test_every_window_s_event_is_timed_up_to_redis(ray_here: None, recognizer: Recognizer) -> None:
     with latency.observed(recognizer) as (it, reader):
-        ages, stretch = latency.ages_ms(it, reader, host, cameras=2, rate=8, length_s=3)
+        ages, stretch = latency.ages_ms(it, reader, cameras=2, rate=8, length_s=3)
     assert len(ages) >= 3 * stretch.rate(lambda t: t.scored) / 2
     assert all(0 < age < 60_000 for age in ages)
+
+
+@pytest.mark.parametrize("rate", [20.0, 33.0, 106.0, 181.0, 300.0])
+def test_windows_come_with_whole_pictures_at_about_the_rate(rate: float) -> None:
+    fps, each = latency.pace(rate, 16)
+    assert 16 * fps / each == pytest.approx(rate, rel=0.1)
