@@ -22,7 +22,8 @@ from pydantic import (
 
 from pipeline.knobs import Frozen, Name, Positive, Rate, Share
 
-MAX_URL = 2000  # characters; FFmpeg cuts longer ones without a word
+MAX_URL = 2000  # bytes; FFmpeg cuts a path after 2047 without a word
+MAX_NETWORKS = 64  # each camera has its own copy
 _FLAG = r"(?:nobuffer|discardcorrupt|genpts|igndts)"
 _MINUTE_US = 60_000_000
 _PORTS = range(1024, 65536)
@@ -48,8 +49,10 @@ def _network(value: object) -> object:
     if isinstance(value, str):
         try:
             return ipaddress.ip_network(value)
-        except ValueError as error:
-            raise ValueError(f"want a network such as 192.168.0.0/16: {error}") from None
+        except ValueError:  # whose text quotes the value, which may be an address with a login
+            raise ValueError(
+                "want a network such as 192.168.0.0/16, without host bits behind its prefix"
+            ) from None
     if not isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
         raise ValueError("want a network such as 192.168.0.0/16")
     return value
@@ -131,7 +134,7 @@ class CameraKnobs(Frozen):
     """The part of the picture that is looked at."""
     fit: Literal["crop", "letterbox"] = "crop"
     """Cut out the centre square, or shrink all of it and leave black bars."""
-    allowed_networks: tuple[Network, ...] | None = None
+    allowed_networks: Annotated[tuple[Network, ...], Field(max_length=MAX_NETWORKS)] | None = None
     """Where cameras may be; anywhere if not given."""
     tls_verify: bool = False
     """rtsps only: does the camera have to prove its name? Few cameras can."""

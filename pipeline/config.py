@@ -24,6 +24,7 @@ from pipeline.settings import MAX_FRAMES, MAX_PIXELS, MAX_SIDE_PX, MAX_SMOOTHING
 
 MAX_SECRET_BYTES = 1 << 16
 MAX_THREADS = 256
+MAX_CAMERAS = 10_000  # a config of 1 MiB could name 40,000, each with a copy of the defaults
 MOST_PIXELS = 1 << 28  # 16,384 x 16,384: a gigabyte decoded
 MOST_KEPT = 1 << 40
 SHOWN = 10  # complaints in one message
@@ -124,7 +125,7 @@ class RedisConfig(Frozen):
 class HealthConfig(Frozen):
     """Where health and metrics are served, over HTTP without a password."""
 
-    host: str = Field(default="127.0.0.1", pattern=r"^[\w.:%-]+$")
+    host: str = Field(default="127.0.0.1", pattern=r"^[A-Za-z0-9_.:%-]+$")
     """An address of this machine; anything but loopback lets others read the names of streams."""
     port: int | None = Field(default=9464, ge=0, le=65535)
     """0 or null: nowhere."""
@@ -158,11 +159,10 @@ class Config(Frozen):
     def _cameras_begin_with_their_defaults(cls, document: object) -> object:
         if not isinstance(document, dict) or not isinstance(document.get("cameras"), list | tuple):
             return document
-        defaults = document.get("camera_defaults", {})
-        return {
-            **document,
-            "cameras": [over_defaults(camera, defaults) for camera in document["cameras"]],
-        }
+        cameras, defaults = document["cameras"], document.get("camera_defaults", {})
+        if len(cameras) > MAX_CAMERAS:
+            raise ValueError(f"cameras: want at most {MAX_CAMERAS}, got {len(cameras)}")
+        return {**document, "cameras": [over_defaults(camera, defaults) for camera in cameras]}
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "Config":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cameras import CameraKnobs, Region
-from pipeline.config import Config, load_config, parse_config, read_secret
+from pipeline.config import MAX_CAMERAS, Config, load_config, parse_config, read_secret
 from pipeline.errors import ConfigError
 from pipeline.settings import EventSpec, GridSpec, PictureSpec, Settings, WindowSpec
 
@@ -25,6 +25,7 @@ def test_the_sample_is_valid_and_its_values_are_the_defaults() -> None:
         ("camras: []", "camras", "no such setting"),
         ("sampling: {hop: 5}", "sampling.hop", "must be an even number of frames"),
         ("sampling: {sample_fps: fast}", "sampling.sample_fps", "want a rate"),
+        ("sampling: {sample_fps: [hunter2]}", "sampling.sample_fps", "got a list"),
         ("sampling: {sample_fps: 0}", "sampling.sample_fps", "at least 1/3600"),
         ("sampling: {sample_fps: 1.0e-99}", "sampling.sample_fps", "at least 1/3600"),
         ("sampling: {short_side_px: 999999999999}", "sampling.short_side_px", "less than"),
@@ -35,6 +36,7 @@ def test_the_sample_is_valid_and_its_values_are_the_defaults() -> None:
         ("recognizer: {batch_timeout_ms: 1.0e+9}", "recognizer.batch_timeout_ms", "less than"),
         ("decode: {threads: 999999999999}", "decode.threads", "less than"),
         ("health: {host: ''}", "health.host", "match"),
+        ("health: {host: ä..b}", "health.host", "match"),
         ("a: '\x01'", "line 1", "a character that is no text"),
         (f"a:\n  {'1:' * 9999}1", "line 2", "a number with too many digits"),
         ("recognizer: {batch_size: two}", "recognizer.batch_size", "integer"),
@@ -74,6 +76,12 @@ def test_a_message_never_repeats_what_may_be_a_password() -> None:
 def test_two_cameras_of_one_name_are_refused() -> None:
     cameras = [{"name": "a", "url": "rtsp://h/1"}, {"name": "a", "url": "rtsp://h/2"}]
     with pytest.raises(ConfigError, match="their events would mix"):
+        parse_config({"cameras": cameras}, where="test")
+
+
+def test_more_cameras_than_a_machine_has_room_for_are_refused() -> None:
+    cameras = [{"name": "a", "url": "rtsp://h/1"}] * (MAX_CAMERAS + 1)
+    with pytest.raises(ConfigError, match="cameras: want at most 10000, got 10001"):
         parse_config({"cameras": cameras}, where="test")
 
 
@@ -120,6 +128,7 @@ def test_a_camera_begins_with_the_defaults_and_overrides_any_of_them() -> None:
         ({"region": "0,0,1"}, "x,y,width,height"),
         ({"retry": {"max_delay_s": 0.5}}, "waits would shrink"),
         ({"allowed_networks": ["10.0.0.1/8"]}, "host bits"),
+        ({"allowed_networks": ["10.0.0.0/8"] * 65}, "at most 64"),
         ({"options": {"probesize": 1}}, "want a whole number from 2048"),
         ({"options": {"analyzeduration": "1٣"}}, "want a whole number"),
         ({"options": {"min_port": 9999999999}}, "want a whole number from 1024 to 65535"),
@@ -240,6 +249,9 @@ def test_a_secret_comes_from_the_environment_or_a_file_of_ones_own(
         "redis: {pass hunter2: 1}",
         f"redis: {{url: 'redis://:hunter2@{'h' * 3000}'}}",
         f"sampling: {{sample_fps: '{'9' * 9999}'}}",
+        "sampling: {sample_fps: {url: 'rtsp://u:hunter2@h'}}",
+        "sampling: {sample_fps: 'rtsp://u:hunter2@h'}",
+        "camera_defaults: {allowed_networks: ['rtsp://u:hunter2@h']}",
         "\n".join(f"k{n}: 1" for n in range(500)),
     ],
 )
