@@ -101,6 +101,8 @@ class _Loader(yaml.SafeLoader):
         except NOT_A_VALUE:
             what = "a date, number or tag that can't be made out"
             raise _problem(what, node.start_mark) from None
+        if isinstance(made, bytes):  # a model takes them for text, with any character in it
+            raise _problem("binary data", node.start_mark)
         if isinstance(made, str) and _NO_TEXT.search(made):
             raise _problem("a character that is no text", node.start_mark)
         return made

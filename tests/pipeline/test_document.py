@@ -42,6 +42,7 @@ def complaint(path: Path, text: str | bytes) -> str:
         ('a: "x\\0y"', "no text"),
         ('a: "x\\ud800y"', "no text"),
         ('"\\e[31m": 1', "no text"),
+        ("a: !!binary G1szMW0=", "binary data"),
         (MERGED, "too many keys"),
         ("\n".join(f"k{n}: 1" for n in range(2000)), "too many keys"),
         (f"a: [&a 1{', *a' * 20_000}]", "too many aliases"),
