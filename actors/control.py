@@ -25,6 +25,7 @@ from typing import Self
 
 from pipeline.broker import default_state_dir, private_folder
 from pipeline.errors import ActionstreamError, ConfigError
+from pipeline.home import absolute
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ Handle = Callable[[Mapping[str, object]], Answer]
 
 def folder_of(state_dir: Path | None) -> Path:
     """The state folder, whether it is there or not."""
-    return (state_dir or default_state_dir()).expanduser().absolute()
+    return absolute(state_dir or default_state_dir())
 
 
 class Control:
@@ -75,7 +76,7 @@ class Control:
 
     def reload(self, config: Path) -> str:
         """Apply the difference between the cameras that run and those in a file."""
-        return self._said(verb="reload", config=str(config.expanduser().absolute()))
+        return self._said(verb="reload", config=str(absolute(config)))
 
     def cameras(self) -> list[dict[str, object]]:
         """Name, state, since (Unix seconds), detail and counts of each."""
@@ -191,7 +192,7 @@ class ControlServer:
 def _plain(value: object) -> object:
     """As JSON can have it; a relative path would mean another file to the deployment."""
     if isinstance(value, Path):
-        return str(value.expanduser().absolute())
+        return str(absolute(value))
     return str(value) if isinstance(value, Fraction) else value
 
 

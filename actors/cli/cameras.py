@@ -12,6 +12,7 @@ from actors.cli.options import ConfigFile, StateDir, redis_config
 from actors.cli.show import complain
 from actors.control import Control
 from pipeline.errors import ConfigError
+from pipeline.home import absolute
 
 CameraName = Annotated[str, typer.Argument(metavar="NAME", help="The camera's name.")]
 AskPassword = Annotated[
@@ -54,7 +55,7 @@ def attach(
 ) -> int:
     """Add a camera to the deployment that runs; it is there again after a restart."""
     password = _password(ask_password, env=password_env, file=password_file)
-    file = None if password_file is None else str(password_file.expanduser().absolute())
+    file = None if password_file is None else str(absolute(password_file))
     knobs = {
         "sample_fps": sample_fps,
         "region": region,

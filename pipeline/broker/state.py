@@ -23,6 +23,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from pipeline.errors import BrokerError
+from pipeline.home import absolute
 from pipeline.printable import printable
 
 MAX_SOCKET_PATH = 100  # bytes; Linux takes 107, macOS 103
@@ -36,14 +37,14 @@ _POLL_S = 0.02
 def default_state_dir() -> Path:
     """``$XDG_STATE_HOME/actionstream``, or ``~/.local/state/actionstream``."""
     base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "actionstream"
+    return absolute(Path(base or "~/.local/state") / "actionstream")
 
 
 class StateFolder:
     """A folder that only this user may enter, made when it isn't there."""
 
     def __init__(self, path: Path) -> None:
-        self.path = private_folder(path.expanduser().absolute())
+        self.path = private_folder(absolute(path))
 
     @property
     def socket(self) -> Path:

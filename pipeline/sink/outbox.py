@@ -33,6 +33,7 @@ from pathlib import Path
 from pipeline.broker import Broker, Patience, default_state_dir, place, private_client
 from pipeline.config import RedisConfig
 from pipeline.errors import SinkError
+from pipeline.home import absolute
 from pipeline.latency import Histogram
 from pipeline.records import ActionEvent
 from pipeline.sink.event_stream import BATCH, EventStream
@@ -281,7 +282,7 @@ def open_outbox(
     """The outbox in the config's state folder, for the Redis that the broker leads to."""
     client = private_client(broker.client)
     stream = EventStream(client, config.prefix, maxlen=config.maxlen)
-    folder = (config.state_dir or default_state_dir()).expanduser().absolute() / "outbox"
+    folder = absolute(config.state_dir or default_state_dir()) / "outbox"
     where = "private" if broker.embedded else _destination(broker)
     outbox = Outbox(
         folder,
@@ -299,7 +300,7 @@ def open_outbox(
 
 def left_over(config: RedisConfig) -> dict[Path, tuple[int, float | None]]:
     """Files of the state folder in which events wait: how many, and the oldest's Unix seconds."""
-    folder = (config.state_dir or default_state_dir()).expanduser().absolute() / "outbox"
+    folder = absolute(config.state_dir or default_state_dir()) / "outbox"
     found: dict[Path, tuple[int, float | None]] = {}
     for path in sorted(folder.glob("*.sqlite")):
         with suppress(sqlite3.Error):

@@ -110,6 +110,19 @@ def test_dead_letters_are_listed_and_put_back_and_status_shows_the_groups(
         assert stored == to_fields(make_event(1))
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status", "--state-dir"),
+        ("pause", "gate", "--state-dir"),
+        ("attach", "rtsp://h/x", "--name", "gate", "--password-file"),
+    ],
+)
+def test_a_home_that_is_not_there_is_one_line(start: Command, command: tuple[str, ...]) -> None:
+    _, errors = finished(start(*command, "~nosuchuser/x"), code=2)
+    assert "~nosuchuser/x: there is no home" in errors
+
+
 def test_a_rerun_gives_the_same_lines_and_ray_gives_them_too(start: Command) -> None:
     once, _ = finished(start("analyze", ROOM, "--jsonl", "-"))
     again, _ = finished(start("analyze", ROOM, "--jsonl", "-"))
