@@ -38,12 +38,15 @@ RESNET_BLOCKS = {
 """Blocks of layers 1 to 4 of plain ResNets, by depth (He et al., CVPR 2016); basic up to 34."""
 
 MAX_LABEL = 500
+MAX_NAME = 255  # stands in every event; a published checkpoint is named after its file
+MAX_CLIP_PIXELS = 1 << 26  # 256 pictures of 512 x 512; f32x2 at 224 has a twentieth
 MIN_STD = 1e-6  # of colours between 0 and 1; less has become 0 in float32, or nearly
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Count = Annotated[int, Field(ge=0, le=128)]  # the deepest published layer has 36
 Blocks = tuple[Count, Count, Count, Count]
 Shown = Annotated[str, AfterValidator(printable)]
+ModelName = Annotated[str, Field(max_length=MAX_NAME), AfterValidator(printable)]
 Mixing = Literal["tam", "tsm", "none"]
 Pooling = Literal["none", "max", "avg"]
 Rate = Annotated[Fraction, BeforeValidator(rate), PlainSerializer(str)]
@@ -232,10 +235,23 @@ def check_labels(labels: Iterable[str]) -> None:
             )
 
 
+def check_clip(frames: int, size_px: int) -> None:
+    """A clip of so many squares fits into memory, whatever its network makes of it.
+
+    Raises:
+        ValueError: it may not.
+    """
+    if frames * size_px**2 > MAX_CLIP_PIXELS:
+        raise ValueError(
+            f"{frames} frames of {size_px} x {size_px} pixels would take gigabytes for each clip; "
+            f"want at most {MAX_CLIP_PIXELS} pixels in all"
+        )
+
+
 class ModelSpec(_Frozen):
     """What weights require and suggest."""
 
-    name: Shown
+    name: ModelName
     architecture: AnyArchitecture
     labels: tuple[str, ...]
     size_px: int = Field(default=224, ge=32, le=4096, multiple_of=2)
@@ -262,6 +278,7 @@ class ModelSpec(_Frozen):
                 raise ValueError(f"{name} wants 1 or {architecture.in_channels} values: {values}")
         if min(self.std) < MIN_STD:
             raise ValueError(f"std must be at least {MIN_STD}, got {self.std}")
+        check_clip(architecture.frames, self.size_px)
         return self
 
     @property

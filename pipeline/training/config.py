@@ -14,7 +14,7 @@ from pipeline.config import describe
 from pipeline.document import read_document
 from pipeline.errors import ConfigError
 from pipeline.knobs import NotNegative, Positive, Share
-from pipeline.spec import Suggests
+from pipeline.spec import ModelName, Suggests
 from pipeline.training.data import AugmentSpec, DataConfig
 
 Part = str | int | float | bool | tuple[int, ...]
@@ -82,7 +82,7 @@ class ScheduleSpec(_Frozen):
 class TrainConfig(_Frozen):
     """The whole file."""
 
-    name: str = "trained"
+    name: ModelName = "trained"
     """Of the model that comes out."""
     network: NetworkSpec | None = None
     """By default that of the weights it starts from, or blvnet-tam-small."""

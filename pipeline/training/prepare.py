@@ -13,7 +13,7 @@ import torch
 
 from pipeline.errors import ConfigError, DataError
 from pipeline.model.bundle import digest_of, write_bundle
-from pipeline.spec import ModelSpec, Suggests, check_labels
+from pipeline.spec import ModelSpec, Suggests, check_clip, check_labels
 from pipeline.training.checkpoint import write_whole
 from pipeline.training.config import TrainConfig
 from pipeline.training.data import (
@@ -68,6 +68,10 @@ def prepare(
         raise DataError(f"{dataset.name}: {error}") from None
     torch.manual_seed(config.seed)
     started = start_network(config, dataset.labels)
+    try:
+        check_clip(started.network.architecture.frames, started.size_px)
+    except ValueError as error:  # as well
+        raise ConfigError(f"size_px: {error}") from None
     clips = _clips(config.data, dataset, started, train=True, decoded=decoded)
     views = _views(config, dataset, started, decoded=decoded) if peers.leads else None
     _make_folder(out)

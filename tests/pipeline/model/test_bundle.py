@@ -262,6 +262,7 @@ def test_a_bundle_is_replaced_whole(tmp_path: Path, make_recognizer: Make) -> No
         (("architecture", "taps"), 10**9 + 1, "taps"),
         (("architecture", "width"), 4 * 10**17, "width"),
         (("size_px",), 2 * 10**9, "size_px"),
+        (("name",), "x" * 256, "name: String should have at most 255"),
         (("std",), [1e-320], "std must be at least"),
         (("labels",), ["\x1b[2Ja", "b", "c", "d", "e"], "can't be shown"),
         (("labels",), ["", "b", "c", "d", "e"], "can't be shown"),
@@ -297,6 +298,15 @@ def test_one_of_many_labels_that_is_there_twice_is_found_at_once(make_recognizer
     document["architecture"]["classes"] = 200_001
     with pytest.raises(ValueError, match="'199999' is there twice"):
         ModelSpec.model_validate(document)
+
+
+def test_a_clip_that_would_fill_the_memory_is_refused(make_recognizer: Make) -> None:
+    document = make_recognizer().spec.model_dump(mode="json")
+    document["architecture"]["frames"] = 64
+    for size_px in (224, 1024):  # f32x2 as published, and as large as a clip may be
+        ModelSpec.model_validate(document | {"size_px": size_px})
+    with pytest.raises(ValueError, match="gigabytes for each clip"):
+        ModelSpec.model_validate(document | {"size_px": 1026})
 
 
 def test_a_name_that_steers_a_terminal_is_escaped(make_recognizer: Make) -> None:

@@ -241,3 +241,10 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
 def test_fp16_wants_a_gpu(recipe: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fp16 needs a GPU"):
         prepared(recipe | {"precision": "fp16", "device": "cpu"}, tmp_path)
+
+
+def test_a_clip_that_no_bundle_may_have_is_refused_before_the_run(
+    recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"size_px: .* gigabytes for each clip"):
+        prepared(recipe | {"size_px": 16384}, tmp_path)
