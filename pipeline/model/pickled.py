@@ -9,11 +9,11 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
+import torch
 from torch import Tensor
-from torch import strided as dense
 
 from pipeline.errors import CheckpointRefused
-from pipeline.model.allowed import Unknown
+from pipeline.model.allowed import STORED, Unknown
 from pipeline.model.archive import HEADER, Archive, Packed, Program
 from pipeline.model.storages import Storages
 from pipeline.model.unpickle import Foreign, TooLarge, Uncheckable, Unpickler
@@ -21,6 +21,12 @@ from pipeline.printable import printable
 
 MAGIC = 0x1950A86A20F9469CFC6C  # begins the format before zip
 VERSION = 1001  # of that format, the only one
+
+REAL = {dtype for dtype in STORED.values() if not dtype.is_complex} | {
+    *(torch.uint16, torch.uint32, torch.uint64),
+    *(torch.float8_e4m3fn, torch.float8_e5m2),
+}
+"""Numbers that become float32; torch has others, as ``bits8``, that it can't convert."""
 
 DAMAGED = (
     ArithmeticError,  # numbers that no tensor's shape has
@@ -151,7 +157,7 @@ def _is_plain(value: object) -> bool:
     """A tensor of real numbers that holds all its values itself: no view that is larger."""
     return (
         isinstance(value, Tensor)
-        and value.layout is dense
-        and not (value.is_complex() or value.is_quantized)
+        and value.layout is torch.strided
+        and value.dtype in REAL
         and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
     )

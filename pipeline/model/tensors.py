@@ -52,11 +52,12 @@ def check_values(state: State, path: Path) -> None:
         CheckpointRefused: one isn't; the message names it.
     """
     for name, tensor in state.items():
-        if not tensor.float().isfinite().all():
+        numbers = tensor.float()  # torch compares no uint16 and no float8
+        if not numbers.isfinite().all():
             raise CheckpointRefused(
                 f"{path}: {printable(name)} holds values that are not finite numbers"
             )
-        if name.endswith(".running_var") and (tensor < 0).any():
+        if name.endswith(".running_var") and (numbers < 0).any():
             raise CheckpointRefused(f"{path}: {printable(name)} holds variances below zero")
 
 

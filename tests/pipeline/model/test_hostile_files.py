@@ -71,6 +71,12 @@ def test_two_tensors_of_one_name_are_refused(tmp_path: Path, make_network: Make)
     [
         ("new_fc.bias", torch.full((5,), 1e300, dtype=torch.float64), "not finite numbers"),
         (f"{PREFIX}bn1.running_var", -torch.ones(16), "variances below zero"),
+        (
+            f"{PREFIX}bn1.running_var",
+            torch.full((16,), -1.0).to(torch.float8_e5m2),
+            "variances below zero",
+        ),
+        ("new_fc.bias", torch.zeros(5, dtype=torch.uint8).view(torch.bits8), "other things than"),
         ("new_fc.weight", torch.zeros(1, 1).expand(10**9, 512), "other things than named tensors"),
     ],
 )
