@@ -4,6 +4,7 @@ FFmpeg takes ``file:``, ``concat:``, ``subfile:``, ``cache:`` and more wherever 
 a "camera" could read any local file; only the schemes in ``SCHEMES`` pass here.
 """
 
+import ipaddress
 import re
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pipeline.cameras import MAX_URL
 from pipeline.errors import ConfigError, SourceForbidden
 
+MAX_LOGIN = 127  # bytes of user:password, %-encoded: FFmpeg cuts longer ones without a word
 SCHEMES = ("rtsp", "rtsps")
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322}
 
@@ -33,14 +35,14 @@ class Address:
 
     def url(self) -> str:
         """What FFmpeg needs, secrets included: never to be logged."""
-        login = ""
-        if self.username is not None:
-            login = quote(self.username, safe="")
-            if self.password is not None:
-                login += ":" + quote(self.password, safe="")
-            login += "@"
+        login = f"{self.login()}@" if self.username is not None else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{login}{host}:{self.port}{self.path}"
+
+    def login(self) -> str:
+        """As it stands in a URL: never to be logged."""
+        given = (text for text in (self.username, self.password) if text is not None)
+        return ":".join(quote(text, safe="") for text in given)
 
 
 def parse_address(url: str, *, username: str | None = None, password: str | None = None) -> Address:
@@ -48,12 +50,12 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
 
     Raises:
         SourceForbidden: a scheme that isn't for cameras, or one that would have us listen.
-        ConfigError: not a URL, or one without a host.
+        ConfigError: not a URL, one without a host, or with more than FFmpeg takes.
     """
     if " " in url or not url.isprintable():
         raise ConfigError("the camera's URL holds spaces or control characters; write them as %XX")
-    if len(url) > MAX_URL:
-        raise ConfigError(f"the camera's URL has more than {MAX_URL} characters")
+    if len(url.encode()) > MAX_URL:
+        raise ConfigError(f"the camera's URL has more than {MAX_URL} bytes")
     scheme, colon, _ = url.partition(":")
     if not colon or scheme.lower() not in SCHEMES:
         shown = scheme.lower() if colon and scheme.isalnum() and len(scheme) <= 16 else "none"
@@ -71,7 +73,7 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
     if not parts.hostname:
         raise ConfigError("the camera's URL names no host; want rtsp://HOST[:PORT]/PATH")
     # rtsp://admin:12/34@10.0.0.1/: the login ends at its first / and passes for a host with a port
-    cut = "@" in f"{parts.path}?{parts.query}" and _LOGIN_OR_HOST.fullmatch(parts.netloc)
+    cut = "@" in f"{parts.path}?{parts.query}" and not _is_surely_a_host(parts.hostname)
     if parts.fragment or parts.netloc.endswith(":") or cut:
         raise ConfigError(
             "the camera's URL holds a /, ? or # in its login; write them as %2F, %3F and %23 "
@@ -86,10 +88,7 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
         password = unquote(parts.password)
     if password is not None and not username:
         raise ConfigError("the camera has a password but no username; give both")
-    for what, text in (("username", username), ("password", password)):
-        if text is not None and _NO_TEXT.search(text):
-            raise ConfigError(f"the camera's {what} holds control characters, or isn't UTF-8")
-    return Address(
+    address = Address(
         scheme=parts.scheme,
         host=parts.hostname,
         port=port or DEFAULT_PORTS[parts.scheme],
@@ -97,6 +96,28 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
         username=username,
         password=password,
     )
+    _check_login(address)
+    return address
+
+
+def _check_login(address: Address) -> None:
+    for what, text in (("username", address.username), ("password", address.password)):
+        if text is not None and _NO_TEXT.search(text):
+            raise ConfigError(f"the camera's {what} holds control characters, or isn't UTF-8")
+    if (length := len(address.login())) > MAX_LOGIN:
+        raise ConfigError(
+            f"the camera's username and password take {length} bytes in a URL, where FFmpeg has "
+            f"room for {MAX_LOGIN}; shorten them (a special character takes three or more)"
+        )
+
+
+def _is_surely_a_host(text: str) -> bool:
+    """A name with dots may be the user's."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return text == "localhost"
+    return True
 
 
 def _without_query(path: str) -> str:
@@ -109,4 +130,3 @@ def _without_query(path: str) -> str:
 
 
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # would end a header of RTSP
-_LOGIN_OR_HOST = re.compile(r"(?!localhost\b)[^@.\[\]:]+(?::\d+)?")  # a name without a dot

@@ -41,6 +41,8 @@ class ChaosCamera:
     port: int = 0
     requests: Counter[str] = field(default_factory=Counter)
     """By method."""
+    targets: set[str] = field(default_factory=set)
+    """URLs that were asked for."""
     mood: Mood = field(default_factory=Mood)
 
     def __enter__(self) -> "ChaosCamera":
@@ -146,6 +148,7 @@ class _Conversation:
         """Answer a request; False ends the conversation."""
         script = Script.of(url.split("/", 3)[3] if url.count("/") > 2 else "")
         self._camera.requests[method] += 1
+        self._camera.targets.add(url)
         if script.mute == 1 or (script.mute == 2 and method != "OPTIONS"):
             self._closed.wait()
             return False

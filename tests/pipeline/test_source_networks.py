@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cameras import OPTIONS, CameraConfig, CameraKnobs
+from pipeline.cameras import MAX_URL, OPTIONS, CameraConfig, CameraKnobs
 from pipeline.errors import (
     ConfigError,
     SourceElsewhere,
@@ -19,6 +19,7 @@ from pipeline.errors import (
     SourceNotFound,
 )
 from pipeline.source import CameraSource, camera, camera_source, parse_address
+from pipeline.source.address import MAX_LOGIN
 from pipeline.source.networks import located
 from tests.chaos.rtsp import ChaosCamera
 from tests.footage import clip
@@ -183,6 +184,8 @@ def test_rtsps_works_and_verifies_when_told_to(
         "rtsp://admin:12/hunter2@10.0.0.1/x",
         "rtsp://admin:12?hunter2@10.0.0.1/x",
         "rtsp://admin/hunter2@10.0.0.1/x",
+        "rtsp://first.last:12/hunter2@10.0.0.1/x",
+        "rtsp://admin@corp.com:2024/hunter2@10.0.0.1/x",
         "rtsp://h:0/",
         "rtsp://[::1]x/",
         "rtsp://10.0.0.1[::1]/x",
@@ -190,6 +193,9 @@ def test_rtsps_works_and_verifies_when_told_to(
         "rtsp://h\x9b31m/",
         "rtsp://u\ud800:p@h/",
         f"rtsp://h/{'pass' * 25_000}",
+        f"rtsp://h/{'é' * 1000}",
+        f"rtsp://admin:{'hunter2' * 18}@h/",
+        f"rtsp://admin:{'é' * 21}@h/",
     ],
 )
 def test_an_odd_address_is_refused_and_not_shown(url: str) -> None:
@@ -197,6 +203,22 @@ def test_an_odd_address_is_refused_and_not_shown(url: str) -> None:
         parse_address(url)
     assert "hunter2" not in str(info.value)
     assert str(info.value).isprintable()
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "u:p@10.0.0.1:554", "[::1]", "localhost"])
+def test_what_can_only_be_a_host_may_have_an_at_sign_behind_it(host: str) -> None:
+    assert parse_address(f"rtsp://{host}/stream@1").path == "/stream@1"
+    assert parse_address("rtsp://cam.corp.com/stream%401").path == "/stream%401"
+
+
+def test_the_longest_login_and_url_arrive_whole(video: Path) -> None:
+    login = f"admin:{'p' * (MAX_LOGIN - 6)}"
+    with ChaosCamera([video], login=login) as camera:
+        room = MAX_URL - len(camera.url("gate?", login))
+        mount = f"gate?{'x' * room}"
+        address = parse_address(camera.url(mount, login))
+        with CameraSource(stream_id="gate", address=address).open():
+            assert camera.url(mount) in camera.targets
 
 
 @pytest.mark.parametrize(
