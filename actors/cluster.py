@@ -138,7 +138,7 @@ def _join(address: str) -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (OSError, ValueError, RuntimeError, RayError) as error:
+    except (OSError, OverflowError, ValueError, RuntimeError, RayError) as error:
         raise ConfigError(
             f"can't join a Ray cluster at {address}: {type(error).__name__}; check the address, "
             "and that RAY_AUTH_TOKEN is the cluster's token"

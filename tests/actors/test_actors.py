@@ -342,10 +342,11 @@ sys.exit('torch' in sys.modules)
     assert subprocess.run([sys.executable, "-c", look]).returncode == 0
 
 
-def test_an_address_without_a_cluster_is_a_config_error() -> None:
+@pytest.mark.parametrize("port", ["1", "9" * 20])
+def test_an_address_without_a_cluster_is_a_config_error(port: str) -> None:
     if ray.is_initialized():
         ray.shutdown()
-    with pytest.raises(ConfigError, match="can't join"), cluster("127.0.0.1:1"):
+    with pytest.raises(ConfigError, match="can't join"), cluster(f"127.0.0.1:{port}"):
         pass
 
 
