@@ -26,7 +26,7 @@ from pipeline.subscribe.repeats import Recent, identity
 
 log = logging.getLogger(__name__)
 
-BATCH = 500  # entries per XREAD, about 0.3 MB
+BATCH = 100  # entries per XREAD, about 60 kB; those of others may be of any size
 REPEATS = 10_000  # repeats follow their original closely: a sink sends a batch again
 
 Reply = TypeVar("Reply")

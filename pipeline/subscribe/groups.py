@@ -3,7 +3,7 @@
 Redis doesn't know the lag of a group once entries were deleted or trimmed in the part that the
 group has not read, and before 7.0 of none: then what is left is counted, as far as ``COUNTED``.
 Where only the oldest were trimmed, it still counts them: they are told apart as ``lost``.
-Cost: one XINFO, and an XLEN or XRANGE for each group.
+Cost: one XINFO, and an XLEN or up to eleven XRANGE for each group.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +17,8 @@ from pipeline.errors import BrokerError
 from pipeline.subscribe.advice import explained
 from pipeline.subscribe.entries import from_stream, just_after
 
-COUNTED = 1000  # entries, about 0.6 MB
+COUNTED = 1000  # entries
+PAGE = 100  # of them at a time, about 60 kB; those of others may be of any size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,17 @@ def _state(client: redis.Redis, key: str, group: dict[str, object]) -> GroupStat
         after = just_after(str(group["last-delivered-id"]))
         if after is None:
             return state
-        left = len(from_stream(client.xrange(key, min=after, count=COUNTED + 1)))
+        left = _counted(client, key, after)
         return replace(state, lag=min(left, COUNTED), at_least=left > COUNTED)
     unread, kept = int(str(group["lag"])), int(str(client.xlen(key)))
     return replace(state, lag=min(unread, kept), lost=max(0, unread - kept))
+
+
+def _counted(client: redis.Redis, key: str, first: str | None) -> int:
+    """How many entries there are from one on; stops above ``COUNTED``."""
+    count = 0
+    while first is not None and count <= COUNTED:
+        page = from_stream(client.xrange(key, min=first, count=PAGE))
+        count += len(page)
+        first = just_after(page[-1].id) if len(page) == PAGE else None
+    return count

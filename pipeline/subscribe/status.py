@@ -1,14 +1,18 @@
 """The latest state of each stream, from the changes of state that a run publishes."""
 
+from collections.abc import Iterator
+from contextlib import suppress
+
 import redis
 from redis.exceptions import RedisError
 
 from pipeline import wire
 from pipeline.broker import explain, place
 from pipeline.errors import BrokerError
-from pipeline.subscribe.entries import from_stream
+from pipeline.subscribe.entries import Entry, from_stream, just_before
 
 SCAN = 10_000  # entries looked at, newest first: as many as a sink keeps
+PAGE = 100  # of them at a time: Redis takes entries of any size, from others than a sink
 
 
 def latest_status(
@@ -20,15 +24,22 @@ def latest_status(
         BrokerError: Redis refuses.
     """
     key = wire.status_key(prefix)
+    latest: dict[str, wire.StatusLine] = {}
     try:
-        entries = from_stream(client.xrevrange(key, count=SCAN))
+        for entry in _newest_first(client, key):
+            with suppress(ValueError):
+                line = wire.from_status_fields(entry.fields)
+                latest.setdefault(line.stream_id, line)
     except RedisError as error:
         raise BrokerError(f"{place(client)}, stream {key!r}: {explain(error)}") from None
-    latest: dict[str, wire.StatusLine] = {}
-    for entry in entries:
-        try:
-            line = wire.from_status_fields(entry.fields)
-        except ValueError:
-            continue
-        latest.setdefault(line.stream_id, line)
     return dict(sorted(latest.items()))
+
+
+def _newest_first(client: redis.Redis, key: str) -> Iterator[Entry]:
+    last = "+"
+    for _ in range(SCAN // PAGE):
+        page = from_stream(client.xrevrange(key, max=last, count=PAGE))
+        yield from page
+        if len(page) < PAGE:
+            return
+        last = just_before(page[-1].id)

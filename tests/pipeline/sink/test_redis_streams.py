@@ -14,6 +14,7 @@ from pipeline.errors import BrokerError, ConfigError, SinkError
 from pipeline.records import ActionEvent
 from pipeline.sink import RedisSink, StatusLog
 from pipeline.subscribe import follow, latest_status
+from pipeline.subscribe.status import PAGE
 from tests.redis_server import RedisServer
 
 MakeEvent = Callable[..., ActionEvent]
@@ -180,3 +181,13 @@ def test_the_latest_change_of_state_of_each_stream_is_found(redis_client: redis.
     assert redis_client.xrange("actionstream:status")[0][1] == {
         "schema_version": "1", "stream_id": "door", "state": "connected", "detail": "", "at": "1.0",
     }  # fmt: skip
+
+
+def test_states_are_read_in_small_pages(redis_client: redis.Redis) -> None:
+    log = StatusLog(redis_client)
+    log.write_status("oldest", "connected")
+    for _ in range(2 * PAGE):
+        log.write_status("door", "connected")
+    redis_client.config_resetstat()
+    assert list(latest_status(redis_client)) == ["door", "oldest"]
+    assert redis_client.info("commandstats")["cmdstat_xrevrange"]["calls"] == 3

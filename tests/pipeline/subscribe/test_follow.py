@@ -21,8 +21,10 @@ def test_from_the_start_it_gives_all_and_ends_when_caught_up(
     redis_client: redis.Redis, make_event: MakeEvent
 ) -> None:
     RedisSink(redis_client).write([make_event(seq) for seq in range(1200)])
+    redis_client.config_resetstat()
     events = list(follow(redis_client, start="0", until_caught_up=True))
     assert [event.seq for event in events] == list(range(1200))
+    assert redis_client.info("commandstats")["cmdstat_xread"]["calls"] == 13, "a small page each"
 
 
 def test_an_empty_stream_has_nothing(redis_client: redis.Redis) -> None:

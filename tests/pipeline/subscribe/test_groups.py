@@ -10,7 +10,7 @@ from pipeline.errors import BrokerError
 from pipeline.records import ActionEvent
 from pipeline.sink import RedisSink
 from pipeline.subscribe import GroupState, group_states
-from pipeline.subscribe.groups import COUNTED
+from pipeline.subscribe.groups import COUNTED, PAGE
 from tests.redis_server import RedisServer
 
 MakeEvent = Callable[..., ActionEvent]
@@ -52,7 +52,10 @@ def test_a_lag_that_redis_lost_is_counted(
     read(redis_client, "alarms", 3)
     redis_client.xdel(KEY, redis_client.xrange(KEY)[6][0])
     assert redis_client.xinfo_groups(KEY)[0]["lag"] is None
+    redis_client.config_resetstat()
     (group,) = group_states(redis_client)
+    pages = redis_client.info("commandstats")["cmdstat_xrange"]["calls"]
+    assert pages == (COUNTED // PAGE + 1 if at_least else 1)
     assert (group.lag, group.at_least) == (COUNTED if at_least else 6, at_least)
 
 
