@@ -438,9 +438,9 @@ def test_a_short_time_out_in_the_address_makes_no_silence_a_lost_connection(
 ) -> None:
     """It is shorter than the usual wait for new events."""
     with RedisServer() as server, server.client() as client, caplog.at_level(logging.WARNING):
-        url = f"redis://127.0.0.1:{server.port}?socket_timeout=0.5"
+        url = f"redis://127.0.0.1:{server.port}?socket_timeout=0.9"
         with Subscriber(url, group="alarms") as reader:
-            timer = threading.Timer(1.2, RedisSink(client).write, [[make_event()]])
+            timer = threading.Timer(1.5, RedisSink(client).write, [[make_event()]])
             timer.start()
             assert next(iter(reader)).seq == 0
             timer.join()
