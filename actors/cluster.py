@@ -36,8 +36,8 @@ SYSTEM = {
     # whoever took the machine's memory: Ray would end all actors, or have the kernel end them first
     "memory_monitor_refresh_ms": 0,
     "worker_oom_score_adjustment": 0,
-    # its servers write statistics every minute, 100 MB a day in all
-    "event_stats_print_interval_ms": -1,
+    # its servers write statistics each minute, 100 MB a day in all; with -1 the GCS never rests
+    "event_stats_print_interval_ms": 86_400_000,
 }
 """Settings of a local Ray that differ from Ray's own."""
 LOGS = {"RAY_ROTATION_MAX_BYTES": str(4 << 20), "RAY_ROTATION_BACKUP_COUNT": "1"}

@@ -23,6 +23,7 @@ from actors.pulse import PartDied, Pulse
 from actors.recognizer import Recognizer
 from actors.reporter import Reporter
 from actors.supervisor import Supervisor
+from benchmarks.measure import cpu_seconds
 from pipeline import run as in_process
 from pipeline.config import Config, EventConfig, ModelConfig, RecognizerConfig
 from pipeline.errors import ConfigError, SourceNotFound
@@ -366,6 +367,9 @@ def test_a_local_ray_listens_on_loopback_alone_asks_for_a_token_and_brings_no_co
         assert [address for address in listening if not address.is_loopback] == []
         folder = Path(ray._private.worker._global_node.get_session_dir_path())
         assert folder.is_dir()
+        before_s = cpu_seconds()
+        time.sleep(2)
+        assert cpu_seconds() - before_s < 1, "its servers rest"
         assert os.environ["RAY_AUTH_MODE"] == "token"
         assert len(os.environ["RAY_AUTH_TOKEN"]) >= 32
     assert not folder.exists(), "it leaves nothing behind"
