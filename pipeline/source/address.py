@@ -31,7 +31,7 @@ class Address:
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}{_without_query(self.path)}"
+        return f"{self.scheme}://{host}:{self.port}{_without_secrets(self.path)}"
 
     def url(self) -> str:
         """What FFmpeg needs, secrets included: never to be logged."""
@@ -120,13 +120,20 @@ def _is_surely_a_host(text: str) -> bool:
     return True
 
 
-def _without_query(path: str) -> str:
-    """Cameras take logins there as well: /user=admin_password=…, /admin:…/main, /stream?pwd=…."""
+def _without_secrets(path: str) -> str:
+    """Cameras take logins there as well: /user=admin_password=…, /admin:…/main, /stream?pwd=….
+
+    With some, the path is all there is of a login: /Xq3bTc8LmPz0Rw5V, or a UUID.
+    """
     before, mark, _ = path.partition("?")
-    shown = "/".join(
-        "***" if set("=:") & set(unquote(part)) else part for part in before.split("/")
-    )
+    shown = "/".join("***" if _is_secret(unquote(part)) else part for part in before.split("/"))
     return f"{shown}?***" if mark else shown
 
 
+def _is_secret(part: str) -> bool:
+    made_up = _MADE_UP.fullmatch(part) and re.search("[0-9]", part) and re.search("[A-Za-z]", part)
+    return bool(set("=:") & set(part) or made_up)
+
+
+_MADE_UP = re.compile(r"[A-Za-z0-9]{12,}|[A-Za-z0-9_-]{22,}")  # by a machine: 64 bits or more
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # would end a header of RTSP

@@ -191,6 +191,24 @@ def test_an_address_shows_no_secret() -> None:
     assert address.url() == "rtsp://me:hunter2@[::1]:8554/a?password=hunter2&user=me"
 
 
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/Xq3bTc8LmPz0Rw5V?enableSrtp", "/***?***"),
+        ("/live/0f8fad5b-d9cb-469f-a165-70867728950e/main", "/live/***/main"),
+        ("/tok_-3n2Xw9Qd0aLr7Yc5bVhZ", "/***"),
+        ("/%58q3bTc8LmPz0Rw5V", "/***"),
+        ("/Streaming/Channels/101", "/Streaming/Channels/101"),
+        ("/h264Preview_01_main", "/h264Preview_01_main"),
+        ("/cam/realmonitor", "/cam/realmonitor"),
+        ("/axis-media/media.amp", "/axis-media/media.amp"),
+        ("/videoStreamOfTheEntrance", "/videoStreamOfTheEntrance"),
+    ],
+)
+def test_a_path_that_is_a_login_is_not_shown_and_others_are(path: str, shown: str) -> None:
+    assert str(parse_address(f"rtsp://h:1{path}")) == f"rtsp://h:1{shown}"
+
+
 @dataclass
 class Seen:
     """A sink and a reporter that remember."""
