@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from importlib.metadata import version
+from threading import Event
 from typing import TypeVar
 
 import ray
@@ -31,6 +32,7 @@ from pipeline.events import Origin
 from pipeline.settings import Settings
 
 START_TIMEOUT_S = 120  # a recognizer imports torch and loads its weights: 10 s on a busy machine
+HEED_S = 0.2  # how soon a start is given up that somebody stops
 SPARE_CALLS = 4  # to a recognizer, beside those that every camera actor may have under way
 ARCHIVE_BATCH_TIMEOUT_MS = 10.0  # a batch of 4 takes the CPU 0.6 of four windows one by one
 ADOPT_S = 10.0  # how long actors that were left may take to say what they are
@@ -80,16 +82,21 @@ class Parts:
             made_of=self.made_of,
         )
 
-    def await_recognizers(self) -> None:
-        """Return when each has its weights.
+    def await_recognizers(self, stop: Event) -> None:
+        """Return when each has its weights, or ``stop`` is set.
 
         Raises:
             ActionstreamError: one can't do its work with this config.
         """
         for name in self.recognizers:
-            recognizer = ray.get_actor(name, namespace=NAMESPACE)
+            ready = ray.get_actor(name, namespace=NAMESPACE).ready.remote()
+            deadline_s = time.monotonic() + START_TIMEOUT_S
             try:
-                ray.get(recognizer.ready.remote(), timeout=START_TIMEOUT_S)
+                while not stop.is_set():
+                    done, _ = ray.wait([ready], timeout=HEED_S)
+                    if done or time.monotonic() > deadline_s:
+                        ray.get(ready, timeout=0)
+                        break
             except (RayActorError, GetTimeoutError) as error:
                 raise ActionstreamError(
                     f"the recognizer did not start: {_last_line(error)}"

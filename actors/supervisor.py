@@ -67,12 +67,15 @@ class Supervisor:
         stays: bool = False,
         name: str = "default",
         bounds: Bounds | None = None,
+        stop: Event | None = None,
     ) -> None:
         """Events go to ``redis``, and with ``keep_events`` they wait for ``take_events``.
 
         With ``stays`` it goes on without a stream, since cameras may be attached. ``bounds``: how
-        long a part may be silent before it is started again.
+        long a part may be silent before it is started again. Once ``stop`` is set, ``start`` waits
+        for nothing.
         """
+        self._stop = stop or Event()
         self._stays = stays
         self._bounds = bounds or Bounds()
         self._live = stays or any(source.kind == "live" for source in sources)
@@ -151,7 +154,7 @@ class Supervisor:
         return self._parts.snapshot(list(self._cameras.watches))
 
     def start(self) -> None:
-        """Adopt or start every actor, and wait until the recognizers are ready.
+        """Adopt or start every actor, and wait until the recognizers are ready, or for a stop.
 
         Raises:
             ActionstreamError: an actor can't do its work with this config.
@@ -167,7 +170,7 @@ class Supervisor:
         self._cameras.adopt(sorted(found))
         while len(self._cameras.watches) < self._cameras_wanted:
             self._cameras.start(self._cameras.free_name())
-        self._parts.await_recognizers()
+        self._parts.await_recognizers(self._stop)
 
     def run(self, stop: Event, look: Callable[[], None] = lambda: None) -> list[Outcome]:
         """Work until every source has ended, or ``stop`` is set; then drain.

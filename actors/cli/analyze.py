@@ -241,6 +241,7 @@ def _on_ray(
             redis=None if broker is None else config.redis,
             keep_events=lines is not None,
             name=run_name(),
+            stop=stop,
         ) as supervisor,
     ):
         while supervisor.busy:

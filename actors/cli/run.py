@@ -65,7 +65,14 @@ def run(
             stopped_by_signals() as stop,  # after Ray, which puts handlers of its own
             served(health, settings.health, complain) as pages,
             Supervisor(
-                [], settings, knobs, origin, redis=settings.redis, stays=True, name=DEPLOYMENT
+                [],
+                settings,
+                knobs,
+                origin,
+                redis=settings.redis,
+                stays=True,
+                name=DEPLOYMENT,
+                stop=stop,
             ) as supervisor,
         ):
             deployment.start(supervisor)

@@ -309,6 +309,26 @@ def test_a_publisher_that_hangs_or_dies_holds_up_no_report_and_misses_none(
     ray.kill(second)
 
 
+def test_a_start_that_is_stopped_waits_for_nothing(ray_here: None) -> None:
+    recognizer = load("default", device="cpu")
+    settings = settle(CONFIG, recognizer.spec)
+    stop = Event()
+    stop.set()
+    with Supervisor(
+        files("room.webm"),
+        CONFIG,
+        settings,
+        origin_of(recognizer, settings),
+        redis=None,
+        name=run_name(),
+        stop=stop,
+    ) as running:
+        actor = ray.get_actor(running.name_of("recognizer-0"), namespace=NAMESPACE)
+        assert not ray.wait([actor.ready.remote()], timeout=0)[0]  # torch takes its time
+        outcomes = running.run(stop)
+    assert [outcome.tally.windows for outcome in outcomes] == [0]
+
+
 def test_a_drain_ends_what_is_open_and_leaves_no_actor(
     ray_here: None, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
