@@ -88,8 +88,9 @@ class Deployment:
         camera = self._config.camera(document)
         if holds_secret(camera.url):
             raise ConfigError(
-                "the camera's URL holds a password, which ps and the shell's history show; leave "
-                "it out, and give --username with --password-env, --password-file or --ask-password"
+                "the camera's URL holds a password or token, which ps and the shell's history "
+                "show; leave a password out, and give --username with --password-env, "
+                "--password-file or --ask-password; put a token into a config, and: reload CONFIG"
             )
         if camera.name in self.names:
             raise ConfigError(

@@ -23,6 +23,8 @@ DEFAULT = "default"
 DEFAULT_PATH = Path(__file__).with_name("model") / "default.safetensors"
 HEADER = "actionstream"
 DIGEST = "actionstream_digest"
+MAX_HEADER = 32 << 20  # bytes: a million labels; 50-f8x2 has 44 kB
+MAX_TENSORS = 20_000  # even one without an element takes time and memory
 
 T = TypeVar("T")
 
@@ -59,7 +61,7 @@ def is_safetensors(path: Path) -> bool:
     """Whether it begins as such a file does: with the length of its JSON header.
 
     Raises:
-        CheckpointRefused: an empty file, or a web page.
+        CheckpointRefused: an empty file, a web page, or a header that can't be one.
         ModelError: no file, or one that can't be read.
     """
     check_file(path)
@@ -73,6 +75,11 @@ def is_safetensors(path: Path) -> bool:
     if not head:
         raise CheckpointRefused(f"{path}: the file is empty; was it copied to its end?")
     if head[8:9] == b"{":  # asked first: the length before it may begin with any byte, as "<"
+        if (length := int.from_bytes(head[:8], "little")) > MAX_HEADER:
+            raise CheckpointRefused(
+                f"{path}: damaged: its header would have {length} bytes, and {MAX_HEADER} is the "
+                "most; copy it again from where it came from"
+            )
         return True
     if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":
         raise CheckpointRefused(
@@ -108,6 +115,8 @@ def card_of(path: Path) -> Card | None:
         return None
     try:
         with safe_open(path, framework="numpy") as file:
+            if len(file.keys()) > MAX_TENSORS:
+                return None
             metadata: dict[str, str] = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         spec = ModelSpec.model_validate_json(metadata[HEADER])

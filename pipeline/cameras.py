@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import (
     BeforeValidator,
@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from pipeline.knobs import Frozen, Name, Positive, Rate, Share
+from pipeline.tokens import holds_token, plain
 
 MAX_URL = 2000  # bytes; FFmpeg cuts a path after 2047 without a word
 MAX_NETWORKS = 64  # each camera has its own copy
@@ -204,7 +205,10 @@ def over_defaults(camera: object, defaults: object) -> object:
 
 
 def holds_secret(url: SecretStr | None) -> bool:
-    """Does a URL have a login written into it, in front of the host or in its path?"""
+    """Does a URL have a login written into it, in front of the host or in its path?
+
+    A camera's path may be nothing but a token; that of Redis is a file's or a number.
+    """
     if url is None:
         return False
     text = url.get_secret_value()
@@ -213,7 +217,9 @@ def holds_secret(url: SecretStr | None) -> bool:
         in_front = bool(parts.password)
     except ValueError:
         return "@" in text
-    return in_front or bool(_LOGIN_IN_PATH.search(unquote(f"{parts.path}?{parts.query}")))
+    path = plain(f"{parts.path}?{parts.query}")
+    in_path = bool(_LOGIN_IN_PATH.search(path))
+    return in_front or in_path or (parts.scheme in ("rtsp", "rtsps") and holds_token(path))
 
 
 _LOGIN_IN_PATH = re.compile(

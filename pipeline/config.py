@@ -196,7 +196,7 @@ def load_config(path: Path) -> Config:
     config = parse_config(document, where=str(path))
     if mode & OTHERS and any(map(holds_secret, _urls(config))):
         raise ConfigError(
-            f"{path}: holds a password, and others can read it; run: chmod 600 {path} "
+            f"{path}: holds a password or token, and others can read it; run: chmod 600 {path} "
             "(or name the password by password_env or password_file)"
         )
     return config

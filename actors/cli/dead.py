@@ -46,16 +46,26 @@ def dead(
             if missing := [name for name in letters if name not in there]:
                 raise ConfigError(f"there is no dead letter {missing[0]!r}; see: actionstream dead")
             found = [letter for letter in found if letter.id in letters]
+        if put_back:
+            done = sum(_put_back(box, letter) for letter in found)
+            complain(f"{done} put back into {where.prefix}:events")
+            return 0 if done == len(found) else 1
         for letter in found:
-            if put_back:
-                box.put_back(letter)
-            elif as_json:
+            if as_json:
                 typer.echo(json.dumps(asdict(letter), separators=(",", ":")))
             else:
                 out.print(_line(letter))
-    if put_back:
-        complain(f"{len(found)} put back into {where.prefix}:events")
     return 0
+
+
+def _put_back(box: DeadLetters, letter: Letter) -> bool:
+    """Could it be?"""
+    try:
+        box.put_back(letter)
+    except ValueError as error:
+        complain(f"dead letter {letter.id}: {error}; it stays where it is")
+        return False
+    return True
 
 
 def _line(letter: Letter) -> Text:

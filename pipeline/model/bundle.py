@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pipeline import bundle
-from pipeline.bundle import DIGEST, HEADER, check_file, significant
+from pipeline.bundle import DIGEST, HEADER, MAX_TENSORS, check_file, significant
 from pipeline.config import describe
 from pipeline.errors import CheckpointRefused, ModelError
 from pipeline.model.tensors import State
@@ -53,18 +53,24 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors (float32) and the header's texts of any safetensors file.
 
     Raises:
-        CheckpointRefused: damaged, or cut short.
+        CheckpointRefused: damaged, cut short, or with more tensors than a network has.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if not any(tensor.is_complex() for tensor in tensors.values()):
+            names = file.keys()
+            too_many = len(names) > MAX_TENSORS
+            tensors = {} if too_many else {name: file.get_tensor(name) for name in names}
+            if not (too_many or any(tensor.is_complex() for tensor in tensors.values())):
                 return {name: tensor.float() for name, tensor in tensors.items()}, metadata
     except (SafetensorError, OSError, ValueError, RuntimeError):
         raise CheckpointRefused(
             f"{path}: damaged, or cut short; copy it again from where it came from"
         ) from None
+    if too_many:
+        raise CheckpointRefused(
+            f"{path}: holds {len(names)} tensors, and no network of ours over {MAX_TENSORS}"
+        )
     raise CheckpointRefused(f"{path}: holds complex numbers, which no weights of ours are")
 
 

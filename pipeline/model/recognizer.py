@@ -43,12 +43,18 @@ class Recognizer:
     def warm(self) -> None:
         """Score a black window, so that no real one waits for the network to be recorded.
 
-        Raises: as ``answers`` does.
+        Raises:
+            ModelError: its scores are no numbers, or as ``answers`` does.
         """
         pairs, size = self.spec.architecture.pairs, self.spec.size_px
         big = size // 2 if self.spec.architecture.big_input == "low" else size
         little_PHWC, big_PHWC = (np.zeros((pairs, px, px, 3), np.uint8) for px in (size, big))
-        self.answers([Frames(little_PHWC=little_PHWC, big_PHWC=big_PHWC)])
+        (answer,) = self.answers([Frames(little_PHWC=little_PHWC, big_PHWC=big_PHWC)])
+        if not np.isfinite(answer.scores_K).all():
+            raise ModelError(
+                f"{self.spec.name}: its scores are no numbers, of a black picture already; its "
+                "weights, mean or std are far too large: train or convert it again"
+            )
 
     def answers(self, windows: Sequence[Frames]) -> list[Answer]:
         """The same for whoever knows what the frames are of.

@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pipeline.cameras import MAX_URL
 from pipeline.errors import ConfigError, SourceForbidden
+from pipeline.tokens import holds_token, plain
 
 MAX_LOGIN = 127  # bytes of user:password, %-encoded: FFmpeg cuts longer ones without a word
 SCHEMES = ("rtsp", "rtsps")
@@ -121,19 +122,14 @@ def _is_surely_a_host(text: str) -> bool:
 
 
 def _without_secrets(path: str) -> str:
-    """Cameras take logins there as well: /user=admin_password=…, /admin:…/main, /stream?pwd=….
-
-    With some, the path is all there is of a login: /Xq3bTc8LmPz0Rw5V, or a UUID.
-    """
+    """Cameras take logins there as well: /user=admin_password=…, /admin:…/main, /stream?pwd=…."""
     before, mark, _ = path.partition("?")
-    shown = "/".join("***" if _is_secret(unquote(part)) else part for part in before.split("/"))
+    shown = "/".join("***" if _is_secret(plain(part)) else part for part in before.split("/"))
     return f"{shown}?***" if mark else shown
 
 
 def _is_secret(part: str) -> bool:
-    made_up = _MADE_UP.fullmatch(part) and re.search("[0-9]", part) and re.search("[A-Za-z]", part)
-    return bool(set("=:") & set(part) or made_up)
+    return bool(set("=:") & set(part)) or holds_token(part)
 
 
-_MADE_UP = re.compile(r"[A-Za-z0-9]{12,}|[A-Za-z0-9_-]{22,}")  # by a machine: 64 bits or more
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # would end a header of RTSP

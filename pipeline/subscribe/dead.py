@@ -62,7 +62,10 @@ class DeadLetters:
 
         Raises:
             BrokerError: Redis is away or refuses.
+            ValueError: nothing is left of the event; the letter stays.
         """
+        if not letter.original:
+            raise ValueError("holds no event")
         fields: dict[FieldT, EncodableT] = dict(letter.original.items())
         try:
             self._client.xadd(wire.events_key(self._prefix), fields)

@@ -8,8 +8,9 @@ from threading import Event, Thread
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
-from pipeline.cameras import CameraKnobs
+from pipeline.cameras import CameraKnobs, holds_secret
 from pipeline.config import Config
 from pipeline.errors import (
     ConfigError,
@@ -198,6 +199,14 @@ def test_an_address_shows_no_secret() -> None:
         ("/live/0f8fad5b-d9cb-469f-a165-70867728950e/main", "/live/***/main"),
         ("/tok_-3n2Xw9Qd0aLr7Yc5bVhZ", "/***"),
         ("/%58q3bTc8LmPz0Rw5V", "/***"),
+        ("/live/Xq3bTc8LmPz0Rw5V.sdp", "/live/***"),
+        ("/eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NSJ9.Xq3bTc8LmPz0Rw5V", "/***"),
+        ("/s-Xq3bTc8LmPz0Rw5V", "/***"),
+        ("/Xq3bTc8LmPz0Rw5V%2Fz", "/***"),
+        ("/u%253Ahunter2", "/***"),
+        ("/31415926535897932384626433", "/***"),
+        ("/playback/20261129120000", "/playback/20261129120000"),
+        ("/front-door-camera-number-2", "/front-door-camera-number-2"),
         ("/Streaming/Channels/101", "/Streaming/Channels/101"),
         ("/h264Preview_01_main", "/h264Preview_01_main"),
         ("/cam/realmonitor", "/cam/realmonitor"),
@@ -207,6 +216,7 @@ def test_an_address_shows_no_secret() -> None:
 )
 def test_a_path_that_is_a_login_is_not_shown_and_others_are(path: str, shown: str) -> None:
     assert str(parse_address(f"rtsp://h:1{path}")) == f"rtsp://h:1{shown}"
+    assert holds_secret(SecretStr(f"rtsp://h:1{path}")) == ("***" in shown)
 
 
 @dataclass

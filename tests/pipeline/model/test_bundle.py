@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from pipeline.bundle import DEFAULT_PATH, Card, card_of
+from pipeline.bundle import DEFAULT_PATH, MAX_HEADER, MAX_TENSORS, Card, card_of
 from pipeline.config import ModelConfig
 from pipeline.errors import CheckpointMismatch, CheckpointRefused, ModelError
 from pipeline.model import ModelSpec, Recognizer, Suggests, load, load_from, save_bundle
@@ -290,6 +290,31 @@ def test_a_header_that_says_too_much_is_refused_at_once(
     with pytest.raises(CheckpointRefused, match=why) as info:
         load(path, device="cpu")
     assert str(info.value).isprintable()
+
+
+def test_a_header_of_any_length_or_with_tensors_without_end_is_refused(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(save({f"t{n}": torch.empty(0) for n in range(MAX_TENSORS + 1)}))
+    assert card_of(path) is None
+    with pytest.raises(CheckpointRefused, match=f"holds {MAX_TENSORS + 1} tensors"):
+        load(path, device="cpu")
+    path.write_bytes(struct.pack("<Q", MAX_HEADER + 1) + b"{" + b" " * MAX_HEADER)
+    with pytest.raises(CheckpointRefused, match="its header would have"):
+        load(path, device="cpu")
+
+
+@pytest.mark.parametrize("says", [{"mean": (1e308,) * 3}, {}])
+def test_scores_that_are_no_numbers_are_refused_before_a_window_comes(
+    make_recognizer: Make, says: dict[str, object]
+) -> None:
+    recognizer = make_recognizer(spec=says)
+    with torch.no_grad():
+        for weights in recognizer.network.parameters():
+            weights.fill_(1e38)
+    with pytest.raises(ModelError, match="its scores are no numbers"):
+        recognizer.warm()
 
 
 def test_one_of_many_labels_that_is_there_twice_is_found_at_once(make_recognizer: Make) -> None:

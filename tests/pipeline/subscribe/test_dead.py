@@ -71,6 +71,9 @@ def test_there_may_be_many_and_some_that_others_wrote(redis_client: redis.Redis)
     assert [int(letter.reason) for letter in letters] == list(range(PAGE + 1))
     assert letters[0].original == {}
     assert letters[0].deliveries == 0
+    with pytest.raises(ValueError, match="holds no event"):
+        DeadLetters(redis_client).put_back(letters[0])
+    assert redis_client.xlen(key) == PAGE + 1
 
 
 @pytest.mark.parametrize("count", ["9" * 5000, "-1", "٣", ""])
