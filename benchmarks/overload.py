@@ -12,8 +12,7 @@ is sampled or not. Then twice as many windows are offered
 
 The network is a wide one with seeded weights, 50 ms of CPU a window: the default one takes 3, and
 a machine that can't keep up with it is busy with decoding. ``--network published`` takes 50-f8x2
-(seeded weights, too), a window of which costs as much as a hundred of the default's: a machine of
-two cores has enough of it with three cameras or four (``--cameras``).
+(seeded weights, too), whose windows take hundreds: fewer ``--cameras`` fill the machine.
 
 Latency is that of the product's own histograms, from a camera's packet to the picture and on to
 scores and events on disk. Its bound follows from what a lane may hold: two unanswered windows of
@@ -52,7 +51,6 @@ FORMS = {"hop": 0.97, "cameras": 0.85}
 """Where the excess comes from, and the share of the peak that must still be scored."""
 
 CAMERAS = 16
-NETWORKS = ("wide", "published")
 HOP = 4
 TRIAL_S = 15.0
 WARM_S = 5.0
@@ -73,6 +71,9 @@ def wide_network(folder: Path) -> Path:
     path = folder / "wide.safetensors"
     save_bundle(Recognizer(build(architecture), spec, "", torch.device("cpu")), path)
     return path
+
+
+NETWORKS = {"wide": wide_network, "published": published}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +222,7 @@ def judge(form: str, peaks: Sequence[Offer], overs: Sequence[Offer]) -> bool:
 def measure(
     forms: Sequence[str],
     *,
-    published_network: bool,
+    network: str,
     cameras: int,
     pictures: int,
     trial_s: float,
@@ -237,13 +238,13 @@ def measure(
         cluster(),
         camera_host(video) as host,
     ):
-        network = published(Path(folder)) if published_network else wide_network(Path(folder))
-        with at_hop(HOP, network, redis) as it:
+        path = NETWORKS[network](Path(folder))
+        with at_hop(HOP, path, redis) as it:
             found = search(it, host, cameras=cameras, trial_s=trial_s)
         fps = min(float(FPS), found.goodput * HOP / cameras)
 
         def run(many: int, fps: float, hop: int, length_s: float, parts: int) -> Offer:
-            with at_hop(hop, network, redis) as it:
+            with at_hop(hop, path, redis) as it:
                 return offer(
                     it, host, cameras=many, fps=fps, hop=hop, length_s=length_s, parts=parts
                 )
@@ -274,7 +275,7 @@ def main() -> bool:
     options = parser.parse_args()
     return measure(
         options.form or list(FORMS),
-        published_network=options.network == "published",
+        network=options.network,
         cameras=options.cameras,
         pictures=options.pictures,
         trial_s=TRIAL_S,

@@ -7,6 +7,7 @@ second or two and 250 MiB: whoever only has to know what a model is, does withou
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,10 @@ def check_file(path: Path) -> None:
     """No pipe, which would block, and no device, which may never end, or would be replaced.
 
     Raises:
-        ModelError: it is one, or its name can't be looked up.
+        ModelError: it is one, a URL, which may hold a password, or can't be looked up.
     """
+    if re.match("[A-Za-z]+:/", str(path)):
+        raise ModelError("a model is a file, and this is a URL; download it, and give the file")
     try:
         odd = path.exists() and not (path.is_file() or path.is_dir())
     except OSError as error:

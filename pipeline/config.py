@@ -34,16 +34,19 @@ _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 OTHERS = stat.S_IRWXG | stat.S_IRWXO  # of a file's mode: what anyone but its owner may do
 
 
+MAX_PATH = 4096  # characters; Linux takes no more bytes
+
+
 class ModelConfig(Frozen):
     """Which weights, where."""
 
-    path: str = "default"
+    path: str = Field(default="default", max_length=MAX_PATH)
     """A bundle, a published checkpoint, or ``default`` for the one that comes along."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     frames: int | None = Field(default=None, ge=2, le=MAX_FRAMES)
     """T, where neither file nor file name tells."""
     beta: int | None = Field(default=None, ge=1, le=MAX_FRAMES)
-    labels: str | None = None
+    labels: str | None = Field(default=None, max_length=MAX_PATH)
     """A text file with a label per line, where the weights bring none."""
 
 

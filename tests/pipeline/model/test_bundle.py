@@ -292,6 +292,12 @@ def test_a_header_that_says_too_much_is_refused_at_once(
     assert str(info.value).isprintable()
 
 
+def test_a_url_is_no_model_and_its_password_is_not_shown() -> None:
+    with pytest.raises(ModelError, match="this is a URL") as info:
+        load("rtsp://u:hunter2@h/x", device="cpu")
+    assert "hunter2" not in str(info.value)
+
+
 def test_a_header_of_any_length_or_with_tensors_without_end_is_refused(
     tmp_path: Path,
 ) -> None:
