@@ -52,7 +52,7 @@ class Calls(Batcher[Window, Scores]):
             line.close()
 
     def _scores(self, windows: Sequence[Window]) -> list[Scores]:
-        pixels = [(window.little_PHWC, window.big_PHWC) for window in windows]
+        pixels = [(each.stream_id, each.little_PHWC, each.big_PHWC) for each in windows]
         return list(map(Scores.of, windows, self._answers(pixels)))
 
     def _answers(self, pixels: Sequence[Pixels]) -> list[Answer]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,21 @@ from pipeline.config import ModelConfig, RecognizerConfig
 from pipeline.errors import ModelError
 from pipeline.records import Answer, Frames
 
-Pixels = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-"""Little and big frames. All else about a window stays with the caller: to send it there and back
-took as long as its pixels."""
+Pixels = tuple[str, NDArray[np.uint8], NDArray[np.uint8]]
+"""A stream's id, little and big frames. All else about a window stays with the caller: to send it
+there and back took as long as its pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StreamFrames(Frames):
+    """Frames that say whose they are."""
+
+    stream: str
+
+    @property
+    def stream_id(self) -> str:
+        """Whose they are."""
+        return self.stream
 
 
 class Recognizer:
@@ -61,7 +74,10 @@ class Recognizer:
         Raises:
             Exception: what the network raised for any of them.
         """
-        frames = [Frames(little_PHWC=little, big_PHWC=big) for little, big in pixels]
+        frames = [
+            StreamFrames(stream=stream, little_PHWC=little, big_PHWC=big)
+            for stream, little, big in pixels
+        ]
         answers = self._batcher.submit_all(frames)
         return [answer.result() for answer in reversed(answers)][::-1]  # the last comes last
 

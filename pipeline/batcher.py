@@ -3,6 +3,10 @@
 Each worker takes what is waiting, up to ``batch_size`` windows of one shape (fewer, where those are
 cheaper, if it ``adapts``), and waits at most ``timeout_s`` for company; an ``eager`` one only while
 another worker is busy. Callers hold at most two windows per stream, which bounds the queue.
+
+Streams are served in turn: whoever was served last is behind all others, and has no second window
+in a batch that another's first doesn't fit into. In order of arrival, a stream that is alone in its
+process would be served more often than others, whose windows come together and are answered so.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from pipeline.records import Frames
 
 Asked = TypeVar("Asked", bound=Frames)
 Given = TypeVar("Given")
+
+KNOWN = 1024  # streams whose last turn is remembered
 
 
 class Ticket(Future[Given], Generic[Asked, Given]):
@@ -60,6 +66,8 @@ class Batcher(Generic[Asked, Given]):
         self._eager = eager
         self._busy = 0
         self._queue: deque[Ticket[Asked, Given]] = deque()
+        self._served: dict[str, int] = {}
+        """Windows that had been taken when a stream had its last turn; the latest comes last."""
         self._changed = Condition()
         self._closed = False
         self.sizes: Counter[int] = Counter()
@@ -181,11 +189,17 @@ class Batcher(Generic[Asked, Given]):
                 self._changed.wait(left_s)
 
     def _take(self) -> list[Ticket[Asked, Given]]:
-        shape = self._queue[0].window.shape
-        batch = [ticket for ticket in self._queue if ticket.window.shape == shape][: self._most]
-        for ticket in batch:
+        in_turn = self._in_turn()
+        shape = in_turn[0].window.shape
+        batch = [ticket for ticket in in_turn if ticket.window.shape == shape][: self._most]
+        for n, ticket in enumerate(batch, start=self.windows + 1):
             self._queue.remove(ticket)
             ticket.taken = True
+            stream = ticket.window.stream_id
+            self._served.pop(stream, None)
+            self._served[stream] = n
+        while len(self._served) > KNOWN:
+            del self._served[next(iter(self._served))]
         self._busy += 1
         if self._queue:
             self._changed.notify()
@@ -193,3 +207,13 @@ class Batcher(Generic[Asked, Given]):
         self.batches += 1
         self.windows += len(batch)
         return batch
+
+    def _in_turn(self) -> list[Ticket[Asked, Given]]:
+        before: Counter[str] = Counter()
+
+        def turn(ticket: Ticket[Asked, Given]) -> tuple[int, int]:
+            stream = ticket.window.stream_id
+            before[stream] += 1
+            return before[stream], self._served.get(stream, 0)
+
+        return sorted(self._queue, key=turn)

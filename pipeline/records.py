@@ -150,6 +150,11 @@ class Frames:
     big_PHWC: NDArray[np.uint8]
 
     @property
+    def stream_id(self) -> str:
+        """Whose they are; streams are served in turn."""
+        return ""
+
+    @property
     def shape(self) -> tuple[object, ...]:
         """One batch has one."""
         return self.little_PHWC.shape, self.big_PHWC.shape
@@ -167,6 +172,11 @@ class Window(Frames):
     span: WindowSpan
     pts_ns_T: NDArray[np.int64]
     """Never decreasing; equal where one picture fills several grid points."""
+
+    @property
+    def stream_id(self) -> str:
+        """Whose it is."""
+        return self.span.session.stream_id
 
 
 class Answer(NamedTuple):

@@ -95,12 +95,14 @@ def make_recognizer(make_network: Callable[..., VideoNetwork]) -> Callable[..., 
 def make_window() -> Callable[..., Window]:
     """A window of noise for a spec, another one for each seed."""
 
-    def make(spec: ModelSpec, seed: int = 0, size_px: int | None = None) -> Window:
+    def make(
+        spec: ModelSpec, seed: int = 0, size_px: int | None = None, stream_id: str = "cam"
+    ) -> Window:
         rng = np.random.default_rng(seed)
         pairs = spec.architecture.pairs
         size = size_px or spec.size_px
         low = size // 2 if spec.architecture.big_input == "low" else size
-        session = Session(stream_id="cam", session_id="s", kind="file", sample_fps=Fraction(8))
+        session = Session(stream_id=stream_id, session_id="s", kind="file", sample_fps=Fraction(8))
         return Window(
             span=WindowSpan(
                 session=session,

@@ -1,14 +1,17 @@
 """Windows of many streams, computed together: order, company, errors, the end."""
 
+import random
 import threading
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
 
 from pipeline.batcher import Batcher
+from pipeline.lane import UNANSWERED
 from pipeline.model import ModelSpec, Recognizer
 from pipeline.records import Scores, Window, read_only
 
@@ -190,3 +193,81 @@ def test_an_eager_batcher_waits_for_company_only_while_a_batch_is_computed(
         network.go.set()
         assert [value(answer) for answer in (first, second, third, fourth)] == [0, 2, 4, 6]
     assert network.batches == [[0], [2, 4], [6]]
+
+
+def test_streams_are_served_in_turn_however_many_windows_they_have(
+    spec: ModelSpec, make_window: MakeWindow
+) -> None:
+    network = Network(held=True)
+    with Batcher(network, batch_size=2) as batcher:
+        first = batcher.submit(make_window(spec, 0, stream_id="a"))
+        assert network.entered.acquire(timeout=20)
+        rest = [
+            batcher.submit(make_window(spec, n, stream_id=stream))
+            for n, stream in enumerate("aabbcd", start=1)
+        ]
+        network.go.set()
+        wait([first, *rest], 20)
+    # b's, c's and d's first, a's, which had a turn, and last what are second ones.
+    assert network.batches == [[0], [6, 10], [12, 2], [8, 4]]
+
+
+def test_only_so_many_streams_turns_are_remembered(
+    spec: ModelSpec, make_window: MakeWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.batcher.KNOWN", 3)
+    with Batcher(Network(), batch_size=2) as batcher:
+        for n in range(20):
+            value(batcher.submit(make_window(spec, n, stream_id=f"{n % 7}")))
+        assert list(batcher._served) == ["3", "4", "5"]
+
+
+def test_a_stream_alone_in_its_process_is_served_no_more_than_others(
+    spec: ModelSpec, make_window: MakeWindow
+) -> None:
+    """Two processes' calls of a network that can't keep up: two cameras here, one there.
+
+    In order of arrival, the one that is alone would be served a fifth more often than the mean.
+    """
+    every_s, window_s = 0.016, 0.036
+    scored: Counter[str] = Counter()
+    over = threading.Event()
+
+    def network(windows: Sequence[Window]) -> list[Scores]:
+        time.sleep(window_s * random.uniform(0.8, 1.2) * len(windows))
+        return [Scores(span=w.span, scores_K=np.zeros(1, np.float32)) for w in windows]
+
+    with Batcher(network, batch_size=1, workers=2) as recognizer:
+
+        def call(windows: Sequence[Window]) -> list[Scores]:
+            return [answer.result(20) for answer in reversed(recognizer.submit_all(windows))]
+
+        def camera(stream: str, calls: Batcher[Window, Scores], phase: float) -> None:
+            window = make_window(spec, stream_id=stream)
+            unanswered: deque[Future[Scores]] = deque()
+            due_s = time.monotonic() + phase * every_s
+            while not over.is_set():
+                time.sleep(max(0.0, due_s - time.monotonic()))
+                due_s += every_s
+                while unanswered and unanswered[0].done():
+                    unanswered.popleft()
+                    scored[stream] += 1
+                if len(unanswered) < UNANSWERED:
+                    unanswered.append(calls.submit(window))
+
+        with (
+            Batcher(call, timeout_s=0.002, workers=2, eager=True) as here,
+            Batcher(call, timeout_s=0.002, workers=2, eager=True) as there,
+            ThreadPoolExecutor() as pool,
+        ):
+            watched = [
+                pool.submit(camera, *each)
+                for each in (("a", here, 0), ("b", here, 1 / 3), ("c", there, 2 / 3))
+            ]
+            time.sleep(4)
+            over.set()
+            for each in watched:
+                each.result(20)
+    mean = scored.total() / 3
+    assert mean > 20
+    assert all(abs(count / mean - 1) < 0.1 for count in scored.values()), scored
