@@ -189,7 +189,8 @@ class Batcher(Generic[Asked, Given]):
                 self._changed.wait(left_s)
 
     def _take(self) -> list[Ticket[Asked, Given]]:
-        in_turn = self._in_turn()
+        crowded = len(self._queue) > self._most
+        in_turn = self._in_turn() if crowded else list(self._queue)
         shape = in_turn[0].window.shape
         batch = [ticket for ticket in in_turn if ticket.window.shape == shape][: self._most]
         for n, ticket in enumerate(batch, start=self.windows + 1):

@@ -209,7 +209,7 @@ def test_streams_are_served_in_turn_however_many_windows_they_have(
         network.go.set()
         wait([first, *rest], 20)
     # b's, c's and d's first, a's, which had a turn, and last what are second ones.
-    assert network.batches == [[0], [6, 10], [12, 2], [8, 4]]
+    assert network.batches == [[0], [6, 10], [12, 2], [4, 8]]
 
 
 def test_only_so_many_streams_turns_are_remembered(
