@@ -10,6 +10,7 @@
     │   ├── SourceUnreachable     refused, reset, or no route
     │   ├── SourceTimeout         nothing came in time
     │   │   └── SourceStalled         a camera that was open sends no pictures any more
+    │   ├── SourceTooLarge        a camera sends more than any picture has
     │   ├── NotAVideo             the bytes hold no video that can be decoded
     │   └── PictureTooLarge       more pixels than the limit allows
     ├── ModelError           weights that can't be used           -> the command line: exit code 2
@@ -73,6 +74,10 @@ class SourceTimeout(SourceError, TimeoutError):
 
 class SourceStalled(SourceTimeout):
     """A camera that was open, and from which no picture comes any more."""
+
+
+class SourceTooLarge(SourceError, ValueError):
+    """A camera sent more than a picture, or an answer, can have; the connection was given up."""
 
 
 class NotAVideo(SourceError, ValueError):

@@ -15,10 +15,11 @@ from threading import Event, Lock, Thread, current_thread
 from typing import TYPE_CHECKING, Protocol, Self
 
 from pipeline.cameras import CameraKnobs
-from pipeline.errors import SourceStalled, SourceTimeout
+from pipeline.errors import SourceStalled, SourceTimeout, SourceTooLarge
 from pipeline.records import SourceKind
 from pipeline.source.backlog import REST_S, Backlog
 from pipeline.source.feed import Feed
+from pipeline.source.inflow import Inflow
 from pipeline.tally import Tally
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Watched:
 
         Raises:
             SourceError: from the source; or SourceTimeout from the watchdog, or since too many
-                earlier calls still hang.
+                earlier calls still hang; or SourceTooLarge, for an answer without end.
         """
         if (hung := self.hung) >= MAX_HUNG:
             raise SourceTimeout(
@@ -141,6 +142,7 @@ class WatchedFeed:
         self._opened, self._closing = Event(), Event()
         self._feed: Feed | WatchedFeed | None = None
         self._refused: BaseException | None = None
+        self._inflow = Inflow()
         self._thread = Thread(
             target=self._read, args=(connect,), name=f"read {owner.stream_id}", daemon=True
         )
@@ -166,6 +168,7 @@ class WatchedFeed:
 
         Raises:
             SourceStalled: no picture came in time, whether or not packets did.
+            SourceTooLarge: far more came than a picture has.
             SourceError: from the source.
         """
         tally, clock = self._owner.tally, _StallClock(self._owner, time.monotonic())
@@ -180,7 +183,10 @@ class WatchedFeed:
                 clock.picture_came(time.monotonic())
                 self._owner.watch.picture()
             clock.judge(time.monotonic(), came=packet is not None)
-            if packet is not None:
+            if packet is None:
+                self._judge_inflow()
+            else:
+                self._inflow.given()
                 yield packet
                 if tally.pictures > pictures:
                     tally.latency.decode.observe(time.monotonic() - self._backlog.taken_s)
@@ -205,10 +211,18 @@ class WatchedFeed:
         while not self._opened.wait(POLL_S):
             if self.stopped():
                 raise SourceTimeout(f"{self.shown}: stopped while it was being connected")
+            self._judge_inflow()
             if time.monotonic() > deadline_s:
                 raise SourceTimeout(f"{self.shown}: no answer within {limit_s:g} s; is it up?")
         if self._refused is not None:
             raise self._refused
+        self._inflow.opened()
+
+    def _judge_inflow(self) -> None:
+        if wasted := self._inflow.wasted():
+            raise SourceTooLarge(
+                f"{self.shown}: sent {wasted >> 20} MiB that hold no picture; is it a camera?"
+            )
 
     def _read(self, connect: "Callable[[], Feed | WatchedFeed]") -> None:
         """The thread's work: all that FFmpeg does for this connection, from open to close."""

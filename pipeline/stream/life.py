@@ -28,6 +28,7 @@ from pipeline.errors import (
     SourceNotFound,
     SourceStalled,
     SourceTimeout,
+    SourceTooLarge,
     SourceUnauthorized,
     SourceUnreachable,
 )
@@ -89,6 +90,7 @@ _FAULTS: dict[type[SourceError], Fault] = {
     SourceTimeout: Fault.TIMEOUT,
     NotAVideo: Fault.CODEC,
     PictureTooLarge: Fault.TOO_LARGE,
+    SourceTooLarge: Fault.TOO_LARGE,
     SourceElsewhere: Fault.ELSEWHERE,
     SourceForbidden: Fault.FORBIDDEN,
 }

@@ -167,8 +167,11 @@ class _Conversation:
             extra["Transport"] = self._set_up(headers["transport"])
         lines = [f"RTSP/1.0 {status}", f"CSeq: {headers.get('cseq', 0)}", "Session: 1;timeout=60"]
         lines += [f"{name}: {value}" for name, value in extra.items()]
-        lines += [f"Content-Length: {len(body)}", "", body]
+        endless = script.flood == 1 and method == "DESCRIBE"
+        lines += [f"Content-Length: {1_500_000_000 if endless else len(body)}", "", body]
         self._connection.sendall("\r\n".join(lines).encode())
+        while endless:
+            self._connection.sendall(b"a=nothing\r\n" * 10_000)
         if method == "PLAY" and status == "200 OK":
             Thread(target=self._play, args=(script,), daemon=True).start()
         return method != "TEARDOWN"
@@ -234,6 +237,9 @@ class _Player:
                 return
             if number in (script.end or None, script.cut or None):
                 return
+            if script.flood == 2 and number == script.stall:
+                self._flood()
+                return
             if script.stall and number == script.stall:
                 self._gone.wait(script.pause or None)
                 self._began_s += script.pause
@@ -243,6 +249,12 @@ class _Player:
             if script.blind and unit.key:
                 continue
             self._emit(number, unit, video.fps)
+
+    def _flood(self) -> None:
+        for packet in self._rtp.endless():
+            if self._gone.is_set():
+                return
+            self._send(packet, 0)
 
     def _start_s(self) -> float:
         now_s, turn_s, phase_s = time.monotonic(), self._script.turn, self._script.phase

@@ -1,6 +1,7 @@
 """Video as a camera sends it: access units of an MP4, cut into RTP packets (RFC 3550, RFC 6184)."""
 
 import base64
+import itertools
 import re
 import struct
 from collections.abc import Iterator
@@ -102,6 +103,11 @@ class RtpWriter:
             self._packets += 1
             self._bytes += len(payload)
             yield self._header(last, time_s) + payload
+
+    def endless(self) -> Iterator[bytes]:
+        """Fragments of a picture of which none is the last."""
+        for first in itertools.chain([True], itertools.repeat(False)):
+            yield self._header(False, 0) + bytes([0x7C, first << 7 | 5]) + bytes(60_000)
 
     def sender_report(self, time_s: float, unix_s: float) -> bytes:
         """RTCP: which time of day a presentation time is."""

@@ -21,6 +21,8 @@ class Script:
     """Sends nothing more after so many."""
     pause: float = 0
     """Seconds after which a stalled camera goes on."""
+    flood: int = 0
+    """1: a description without end; 2: a picture without end, in place of a stall."""
     cut: int = 0
     """Resets the connection after so many."""
     end: int = 0

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 from pipeline.cameras import CameraKnobs
-from pipeline.errors import SourceStalled, SourceTimeout
+from pipeline.errors import SourceStalled, SourceTimeout, SourceTooLarge
 from pipeline.records import SourceKind
 from pipeline.source import CameraSource, Feed, Watch, Watched, parse_address
 from pipeline.source.watched import MAX_HUNG
@@ -141,6 +142,46 @@ def test_packets_that_give_no_pictures_are_a_stall(chaos: ChaosCamera) -> None:
     ):
         for _ in feed.packets():
             pass
+
+
+@pytest.mark.parametrize("path", ["gate,flood=1", "gate,stall=15,flood=2", "gate,stall=1,flood=2"])
+def test_what_holds_no_picture_is_given_up_before_it_fills_the_memory(
+    path: str, chaos: ChaosCamera, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A description, and pictures, without end."""
+    monkeypatch.setattr("pipeline.source.inflow.MAX_BYTES", 16 << 20)
+    connected, began_s = chaos.connected, time.monotonic()
+    with watched(chaos.url(path), open_s=60, frame_s=60) as (source, _, tally):
+        with pytest.raises(SourceTooLarge, match=r"^camera gate: sent \d+ MiB that hold no pic"):
+            read(source, tally)
+        assert time.monotonic() - began_s < 20
+        wait_until(lambda: source.hung == 0, "the thread ends with its connection")
+    wait_until(lambda: chaos.connected <= connected, "the connection is gone")
+
+
+def test_a_flood_cuts_no_other_camera(
+    chaos: ChaosCamera, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.source.inflow.MAX_BYTES", 16 << 20)
+    with (
+        watched(chaos.url("gate")) as (good, stop, tally),
+        watched(chaos.url("yard,stall=5,flood=2"), open_s=60, frame_s=60) as (bad, _, waste),
+        ThreadPoolExecutor() as pool,
+    ):
+        watching = pool.submit(read, good, tally)
+        wait_until(lambda: tally.pictures > 5, "the good one is read")
+        with pytest.raises(SourceTooLarge):
+            read(bad, waste)
+        seen = tally.pictures
+        wait_until(lambda: tally.pictures > seen + 25, "the good one goes on")
+        stop.set()
+        watching.result(20)
+
+
+def read(source: Watched, tally: Tally) -> None:
+    with source.open() as feed:
+        for _ in feed.packets():
+            tally.pictures += 1
 
 
 def test_a_stop_waits_for_nobody(chaos: ChaosCamera, wait_until: Callable[..., None]) -> None:
