@@ -31,9 +31,9 @@ def windows(
         SourceError: it can't be opened, or breaks; the session was ended before, with its tail.
     """
     session_id = source.session_id if isinstance(source, FileSource) else None
-    windower = Windower(settings.window, size_px=settings.picture.size_px, tally=tally)
     latest: Sample | None = None
     with source.open() as feed:
+        windower = Windower(settings.window, size_px=settings.picture.size_px, tally=tally)
         tally.length_ns = feed.length_ns
         feed.stopped = stop.is_set
         decoder = Decoder(
