@@ -20,6 +20,7 @@ from actors.cluster import run_name
 from actors.seen import Seen, look
 from actors.snapshot import StreamState
 from actors.supervisor import Supervisor
+from benchmarks.measure import cpu_times_s
 from pipeline.broker import open_broker
 from pipeline.cameras import CameraKnobs
 from pipeline.config import Config, RedisConfig
@@ -53,6 +54,8 @@ class Moment:
     """Monotonic."""
     states: Mapping[str, StreamState]
     seen: Seen
+    cpu_s: tuple[float, float]
+    """That all programs of the machine had used, and that there was."""
 
     @property
     def tallies(self) -> dict[str, Tally]:
@@ -71,6 +74,12 @@ class Stretch:
     def length_s(self) -> float:
         """How long that was."""
         return self.last.at_s - self.first.at_s
+
+    @property
+    def load(self) -> float:
+        """The share of the machine's CPUs that was in use, by all programs together."""
+        (used_s, whole_s), (used_before_s, whole_before_s) = self.last.cpu_s, self.first.cpu_s
+        return (used_s - used_before_s) / (whole_s - whole_before_s)
 
     def of(self, count: Callable[[Tally], int]) -> dict[str, int]:
         """How much a count grew, by stream."""
@@ -157,7 +166,12 @@ class Deployment:
         """What was done up to now."""
         seen = look(self._supervisor)
         self._supervisor.step()
-        return Moment(at_s=time.monotonic(), states=self._supervisor.states, seen=seen)
+        return Moment(
+            at_s=time.monotonic(),
+            states=self._supervisor.states,
+            seen=seen,
+            cpu_s=cpu_times_s(),
+        )
 
     def during(self, length_s: float) -> Stretch:
         """Let it work for so long."""

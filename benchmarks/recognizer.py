@@ -33,7 +33,6 @@ from actors.calls import CALLS, Calls
 from actors.cluster import cluster
 from actors.recognizer import Recognizer as RecognizerActor
 from benchmarks.measure import cpu_seconds, h264, middle_rate, verdict, windows_of
-from pipeline.batcher import Batcher
 from pipeline.config import Config, ModelConfig, RecognizerConfig
 from pipeline.cpus import usable_cpus
 from pipeline.lane import UNANSWERED, Lane
@@ -83,7 +82,7 @@ def turn(work: Callable[[], list[float]], cpu_s: Callable[[], float]) -> Turn:
     return Turn(rate=middle_rate(sorted(times_s), STREAMS * UNANSWERED), cost_ms=cost_ms)
 
 
-def through_lanes(calls: Sequence[Batcher], windows: Sequence[Window]) -> list[float]:
+def through_lanes(calls: Sequence[Calls], windows: Sequence[Window]) -> list[float]:
     """When each of these windows was answered, for every stream, as camera actors would ask."""
     lanes = [Lane(calls[n % len(calls)].submit, live=False, tally=Tally()) for n in range(STREAMS)]
     times_s: list[float] = []
@@ -138,12 +137,16 @@ def measure(path: str, *, per_stream: int, rounds: int) -> bool:
     actor = (
         ray.remote(RecognizerActor)
         .options(max_concurrency=CALLS * cameras + 1, num_cpus=0)
-        .remote(ModelConfig(path=path, device="cpu"), RecognizerConfig(batch_size=BATCH))
+        .remote(
+            ModelConfig(path=path, device="cpu"),
+            RecognizerConfig(batch_size=BATCH),
+            digest=network.digest,
+        )
     )
     ray.get(actor.ready.remote())
     calls = [Calls(actor, BATCH) for _ in range(cameras)]
     through_lanes(calls, windows)  # warm
-    turns: list[tuple[Turn, Turn, Turn]] = []
+    turns: list[tuple[Turn, ...]] = []
     for _ in range(rounds):
         ours = turn(lambda: through_lanes(calls, windows), cpu_seconds)
         size = round(ray.get(actor.mean_batch.remote()))

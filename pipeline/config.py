@@ -31,6 +31,11 @@ SHOWN = 10  # complaints in one message
 LONGEST = 400  # characters of each: some quote a value
 _KEY = re.compile(r"[\w-]{1,40}")
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_SHAPES = {
+    "tuple_type": "a list is wanted here (each of its items begins with -)",
+    "model_type": "settings are wanted here, each as name: value",
+}
+"""By type of complaint: what pydantic says in Python's words."""
 OTHERS = stat.S_IRWXG | stat.S_IRWXO  # of a file's mode: what anyone but its owner may do
 
 
@@ -233,7 +238,7 @@ def describe(error: ValidationError) -> str:
         steps = [str(step) for step in detail["loc"]]
         place = ".".join(step if _KEY.fullmatch(step) else "…" for step in steps)
         if detail["type"] != "extra_forbidden":
-            message = detail["msg"].removeprefix("Value error, ")
+            message = _SHAPES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
         elif _KEY.fullmatch(steps[-1]):
             message = "no such setting (a typing error, or of a newer version)"
         else:
@@ -262,15 +267,17 @@ def read_secret(*, env: str | None, file: Path | None, what: str) -> str | None:
             raise ConfigError(f"{what}: the environment variable {shown} is not set")
         return value
     if file:
+        path = f" {file}" if len(file.parts) > 1 else ""  # it may be the password itself
         try:
             status = file.stat()
             if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_SECRET_BYTES:
-                raise ConfigError(f"{what}: {file} is no password file: not a file, or a large one")
+                raise ConfigError(f"{what}:{path} is no password file: not a file, or a large one")
             mode, secret = status.st_mode, file.read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
-            raise ConfigError(f"{what}: can't read the password file {file}: {error}") from None
+            why = error.strerror
+            raise ConfigError(f"{what}: can't read the password file{path}: {why}") from None
         except UnicodeDecodeError:  # whose text holds a part of it
-            raise ConfigError(f"{what}: the password file {file} is not text in UTF-8") from None
+            raise ConfigError(f"{what}: the password file{path} is not text in UTF-8") from None
         if mode & OTHERS:
             raise ConfigError(f"{what}: others can read the password file; run: chmod 600 {file}")
         return secret

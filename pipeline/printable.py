@@ -1,11 +1,22 @@
 """Text from outside, as any terminal and any Redis takes it."""
 
+import re
 from pathlib import Path
+
+_USER = re.compile(r"\b([a-z][a-z0-9+.-]*:/{1,2}).*(?<!\*\*\*)@", re.IGNORECASE)
 
 
 def printable(text: Path | str) -> str:
     """With what is no text, ends a line or steers a terminal escaped."""
     return "".join(c if c.isprintable() else _escaped(c) for c in str(text))
+
+
+def without_passwords(text: str) -> str:
+    """Without what stands before an ``@`` in addresses, unless it is masked already.
+
+    Also in one that was taken for a path, where ``//`` has become ``/``.
+    """
+    return _USER.sub(r"\1***@", text)
 
 
 def _escaped(character: str) -> str:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.printable import printable
+from pipeline.printable import printable, without_passwords
 from pipeline.records import NS, ActionEvent, EventType
 from pipeline.tally import Outcome, Tally
 
@@ -23,8 +23,9 @@ TYPE_STYLES = {EventType.START: "green", EventType.UPDATE: "yellow", EventType.E
 
 
 def complain(message: str) -> None:
-    """One line on standard error, whatever the names of files in it hold."""
-    print(f"actionstream: {shown(' '.join(message.split()))}", file=sys.stderr)  # noqa: T201
+    """One line on standard error, whatever the names of files in it hold; they may be addresses."""
+    line = shown(without_passwords(" ".join(message.split())))
+    print(f"actionstream: {line}", file=sys.stderr)  # noqa: T201
 
 
 def shown(text: Path | str) -> str:

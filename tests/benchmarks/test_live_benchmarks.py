@@ -6,6 +6,7 @@ import pytest
 
 from actors.cluster import cluster
 from benchmarks import latency, many_cameras
+from benchmarks import recognizer as recognizer_benchmark
 from benchmarks.cameras import Deployment, deployment, private_redis
 from benchmarks.measure import camera_host, h264
 from benchmarks.overload import Offer, offer
@@ -83,6 +84,14 @@ def test_every_window_s_event_is_timed_up_to_redis(ray_here: None, recognizer: R
         ages, stretch = latency.ages_ms(it, reader, cameras=2, rate=8, length_s=3)
     assert len(ages) >= 3 * stretch.rate(lambda t: t.scored) / 2
     assert all(0 < age < 60_000 for age in ages)
+    assert 0 < stretch.load <= 1
+
+
+def test_a_recognizer_is_measured_beside_loops(
+    ray_here: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recognizer_benchmark.measure("default", per_stream=3, rounds=1)
+    assert "recognizer actor, " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("rate", [20.0, 33.0, 106.0, 181.0, 300.0])

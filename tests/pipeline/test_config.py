@@ -284,6 +284,30 @@ def test_a_password_in_the_place_of_a_variables_name_is_not_shown(password: str)
     assert "hunter2" not in str(info.value)
 
 
+def test_a_password_in_the_place_of_its_file_is_not_shown() -> None:
+    with pytest.raises(ConfigError, match="can't read the password file: No such file") as info:
+        read_secret(env=None, file=Path("hunter2"), what="camera 'x'")
+    assert "hunter2" not in str(info.value)
+    with pytest.raises(ConfigError, match=r"can't read the password file /no/where: No such file"):
+        read_secret(env=None, file=Path("/no/where"), what="camera 'x'")
+
+
+@pytest.mark.parametrize(
+    ("document", "where"),
+    [
+        ({"cameras": {"gate": {"url": "rtsp://u:hunter2@h"}}}, "cameras: a list is wanted"),
+        ({"cameras": ["rtsp://u:hunter2@h"]}, r"cameras\.0: settings are wanted"),
+        ({"redis": "redis://:hunter2@h"}, "redis: settings are wanted"),
+    ],
+)
+def test_settings_of_another_shape_are_told_in_words_of_yaml(
+    document: dict[str, object], where: str
+) -> None:
+    with pytest.raises(ConfigError, match=where) as info:
+        parse_config(document, where="c.yaml")
+    assert "hunter2" not in str(info.value)
+
+
 def test_a_password_file_is_a_small_text_file(tmp_path: Path) -> None:
     (tmp_path / "odd").write_bytes(b"hunter\xe9")
     for path, why in ((Path("/dev/zero"), "no password file"), (tmp_path / "odd", "UTF-8")):
