@@ -47,6 +47,8 @@ class Hold:
         self._journal: Journal | None = None
         self._held: Path | None = None
         self._unsaved: list[Row] = []
+        self._unnoted: dict[str, Row] = {}
+        """Of each event: what arrived last of it before the disk took it. The disk knows less."""
         self._recent: deque[Row] = deque(maxlen=REMEMBERED)
         """The last of what waits, on disk or not: all of it, where it is as many."""
         self._last_id = 0
@@ -109,6 +111,11 @@ class Hold:
         self.bytes -= sum(len(row.body) for row in rows)
         while self._recent and self._recent[0].id <= self.arrived_id:
             self._recent.popleft()
+        for row in self._unsaved:
+            if row.id <= self.arrived_id:
+                self._unnoted[row.event.event_id] = row
+        while len(self._unnoted) > REMEMBERED:
+            del self._unnoted[next(iter(self._unnoted))]
         self._unsaved = [row for row in self._unsaved if row.id > self.arrived_id]
         if self._journal is not None and not self._broken:
             try:
@@ -178,14 +185,15 @@ class Hold:
         if self._journal is None or self._broken:
             return
         try:
-            if self._unsaved:
-                self._journal.append(self._unsaved)
+            if self._unsaved or self._unnoted:
+                self._journal.append(self._unsaved, sent=self._unnoted.values())
             else:
                 self._journal.forget(self.arrived_id)
         except sqlite3.Error as error:
             self._refused(error)
             return
         self._unsaved = []
+        self._unnoted = {}
         if self.trouble:
             log.warning("%s: takes events again", self._journal.path)
             self.trouble = ""

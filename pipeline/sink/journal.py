@@ -90,8 +90,12 @@ class Journal:
             os.close(self._lock)
             raise
 
-    def append(self, rows: Sequence[Row]) -> None:
+    def append(self, rows: Sequence[Row], *, sent: Iterable[Row] = ()) -> None:
         """Add them, and note what they leave open; all or none.
+
+        Args:
+            rows: what waits.
+            sent: what has arrived without having been here, before these: it is noted alone.
 
         Raises:
             sqlite3.Error: the disk is full, read-only, broken …
@@ -101,7 +105,7 @@ class Journal:
                 "INSERT INTO events VALUES (?, ?, ?, ?)",
                 [(row.id, row.written_s, row.event.arrived_s, row.body) for row in rows],
             )
-            for row in rows:
+            for row in (*sent, *rows):
                 self._note(row)
         self._unsynced += len(rows)
 

@@ -76,6 +76,32 @@ def test_what_a_full_disk_did_not_take_is_on_disk_when_there_is_room(
         assert seqs(server) == list(range(50))
 
 
+def test_what_is_open_is_known_though_the_disk_took_it_after_redis(
+    server: RedisServer,
+    outboxes: Outboxes,
+    make_event: MakeEvent,
+    stored: Stored,
+    wait_until: WaitUntil,
+) -> None:
+    """What began on a full disk is ended after a death, and what ended on it isn't ended again."""
+    first = outboxes.open(server.port)
+    first.write([make_event(0, event_id="ended", held_pts_s=15.0)])
+    assert first.flush(20) == 0
+    with files_no_longer_than(1):
+        first.write([make_event(0, event_id="begun", held_pts_s=20.0)])
+        first.write([make_event(1, event_id="ended", type=EventType.END, end_pts_s=15.0)])
+        assert first.flush(20) == 0
+        assert first.state.trouble
+    wait_until(lambda: not first.state.trouble, "the disk to be tried again")
+    first.close()
+    with server.client() as client:
+        client.flushall()  # it would know of the end
+    assert outboxes.open(server.port).flush(20) == 0
+    (end,) = stored(server)
+    assert (end.event_id, end.seq, end.type, end.end_pts_s) == ("begun", 1, EventType.END, 20.0)
+    assert end.flags == (Flag.INTERRUPTED,)
+
+
 def test_a_full_disk_that_keeps_our_own_redis_from_starting_is_said_and_outlived(
     state_dir: Path,
     outboxes: Outboxes,
