@@ -267,17 +267,17 @@ def read_secret(*, env: str | None, file: Path | None, what: str) -> str | None:
             raise ConfigError(f"{what}: the environment variable {shown} is not set")
         return value
     if file:
-        path = f" {file}" if len(file.parts) > 1 else ""  # it may be the password itself
         try:
             status = file.stat()
             if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_SECRET_BYTES:
-                raise ConfigError(f"{what}:{path} is no password file: not a file, or a large one")
+                raise ConfigError(f"{what}: {file} is no password file: not a file, or a large one")
             mode, secret = status.st_mode, file.read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
-            why = error.strerror
-            raise ConfigError(f"{what}: can't read the password file{path}: {why}") from None
+            raise ConfigError(  # its path may be the password itself
+                f"{what}: can't read the file that password_file names: {error.strerror}"
+            ) from None
         except UnicodeDecodeError:  # whose text holds a part of it
-            raise ConfigError(f"{what}: the password file{path} is not text in UTF-8") from None
+            raise ConfigError(f"{what}: the password file {file} is not text in UTF-8") from None
         if mode & OTHERS:
             raise ConfigError(f"{what}: others can read the password file; run: chmod 600 {file}")
         return secret

@@ -22,7 +22,7 @@ MAX_ALIASES = 10_000  # each may merge MAX_KEYS
 MAX_DIGITS = 400  # the largest float written out has 309
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _QUOTED = re.compile(r"'(?!<).{2,}'")  # not '%' or '<block end>', which are YAML's own
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a path has one slash of two
+_ADDRESS = re.compile(r"(?:^|/)[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a path has one slash of two
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # control, half a character
 NOT_A_VALUE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -39,7 +39,7 @@ def read_document(path: Path) -> tuple[dict[str, object], int]:
                 raise ConfigError(f"{path}: a folder, pipe or device; give a file")
             mode, data = os.fstat(file.fileno()).st_mode, file.read(MAX_BYTES + 1)
     except OSError as error:
-        if _ADDRESS.match(str(path)):  # it may hold a password
+        if _ADDRESS.search(str(path)):  # it may hold a password
             raise ConfigError(
                 "a config is a file, and this is an address; cameras are listed in the config, "
                 "under cameras:"

@@ -112,7 +112,8 @@ class Hold:
         while self._recent and self._recent[0].id <= self.arrived_id:
             self._recent.popleft()
         for row in self._unsaved:
-            if row.id <= self.arrived_id:
+            if row.id <= self.arrived_id and _is_live(row):
+                self._unnoted.pop(row.event.event_id, None)  # it comes last now
                 self._unnoted[row.event.event_id] = row
         while len(self._unnoted) > REMEMBERED:
             del self._unnoted[next(iter(self._unnoted))]
@@ -187,13 +188,12 @@ class Hold:
         try:
             if self._unsaved or self._unnoted:
                 self._journal.append(self._unsaved, sent=self._unnoted.values())
-            else:
+                self._unsaved, self._unnoted = [], {}
+            if self.trouble:
                 self._journal.forget(self.arrived_id)
         except sqlite3.Error as error:
             self._refused(error)
             return
-        self._unsaved = []
-        self._unnoted = {}
         if self.trouble:
             log.warning("%s: takes events again", self._journal.path)
             self.trouble = ""

@@ -16,7 +16,7 @@ import os
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,7 +90,7 @@ class Journal:
             os.close(self._lock)
             raise
 
-    def append(self, rows: Sequence[Row], *, sent: Iterable[Row] = ()) -> None:
+    def append(self, rows: Sequence[Row], *, sent: Collection[Row] = ()) -> None:
         """Add them, and note what they leave open; all or none.
 
         Args:
@@ -107,7 +107,7 @@ class Journal:
             )
             for row in (*sent, *rows):
                 self._note(row)
-        self._unsynced += len(rows)
+        self._unsynced += len(sent) + len(rows)
 
     def read(self, after: int, count: int) -> list[Row]:
         """The oldest with a greater id."""

@@ -28,6 +28,11 @@ class CameraSource:
         """The camera as messages may name it."""
         return f"camera {self.stream_id} ({self.address})"
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self.address.port
+
     def open(self) -> Feed:
         """The camera's packets. FFmpeg's time-outs don't always hold: see ``Watched``.
 

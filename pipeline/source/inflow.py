@@ -1,89 +1,170 @@
-"""What the network brings for a camera while FFmpeg gives nothing for it.
+"""The TCP connection by which FFmpeg talks to a camera: what it brings for nothing, and its end.
 
 FFmpeg gathers what an answer says is still to come, a description or the fragments of one picture,
-with no bound on memory. So whoever waits for it looks at the kernel's own count of each
-connection's bytes, and shuts down one that brings ``MAX_BYTES`` for nothing: the call ends then,
-and all of it is freed.
+with no bound on memory; and now and then a call hangs in spite of its time-out. So whoever waits
+for it looks at the kernel's own count of the connection's bytes, and shuts it down where it brings
+``MAX_BYTES`` for nothing, or is to be let go: the call ends then, and all of it is freed.
 
-FFmpeg doesn't tell which connections are its own. Those that appeared in this process while a
-camera was being opened are taken for that camera's; of another one, opened in the same moment, a
-connection would be shut down only if it brought so much while this one is silent, and be made
-again. Linux alone tells all this; elsewhere nothing is found.
+FFmpeg doesn't say which connection is its own. It is the one to the camera's port that appears in
+this process while nobody but this camera connects: cameras begin one after the other, each until
+its connection is there (a few milliseconds; a slow name server isn't waited for). One that isn't
+found that way, like that to a name's second address or to where a camera leads on, has time-outs
+alone. So have all but on Linux.
 """
 
 import os
 import socket
 import stat
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
+from typing import Self
 
 MAX_BYTES = 128 << 20  # a camera's largest pictures have a hundredth of it
+FOUND_S = 0.2  # it appears at once, unless its name has to be asked for
+TURN_S = 1.0  # for others that begin
+LOOK_S = 0.002
 COUNT = struct.Struct("=Q")
 COUNT_AT = 128  # tcp_info.tcpi_bytes_received, by linux/tcp.h; since Linux 4.1
 
+_beginning = Lock()
+
 
 class Inflow:
-    """The connections of a camera that is about to be opened."""
+    """A second descriptor of a camera's connection, if it was found; close it."""
 
-    def __init__(self) -> None:
-        self._others = frozenset(inode for inode, _ in _connections())
-        self._own: frozenset[int] | None = None
-        """None: the camera is still being opened."""
-        self._before: dict[int, int] | None = {}
-        """What each had brought when FFmpeg last gave something; None: not looked at since."""
+    def __init__(self, connection: socket.socket | None = None, port: int = 0) -> None:
+        self._connection = connection
+        self._port = port
+        self._before: int | None = 0
+        """What it had brought when FFmpeg last gave something; None: not looked at since."""
 
-    def opened(self) -> None:
-        """The camera is open: what appears from now on isn't its own."""
-        self._own = frozenset(inode for inode, _ in _connections()) - self._others
-        self.given()
+    @classmethod
+    def of(cls, connect: Callable[[], object], *, port: int, over: Callable[[], bool]) -> Self:
+        """Have another thread connect, and look for what appears.
+
+        Args:
+            connect: begins it, and returns at once.
+            port: the camera's.
+            over: nothing more will appear.
+
+        Raises:
+            Exception: what ``connect`` raised.
+        """
+        if not _beginning.acquire(timeout=TURN_S):
+            connect()
+            return cls()
+        try:
+            others = _inodes()
+            connect()
+            until_s = time.monotonic() + FOUND_S
+            while others is not None and time.monotonic() < until_s and not over():
+                if (found := _other_than(others, port)) is not None:
+                    return cls(found, port)
+                time.sleep(LOOK_S)
+            return cls()
+        finally:
+            _beginning.release()
 
     def given(self) -> None:
         """FFmpeg gave something: all that came before is spent."""
         self._before = None
 
     def wasted(self) -> int:
-        """Bytes that a connection brought for nothing, if too many: it is shut down; or 0."""
-        came, most = {}, 0
-        for inode, connection in _connections():
-            if inode in self._others or (self._own is not None and inode not in self._own):
-                continue
-            came[inode] = _received(connection)
-            for_nothing = 0 if self._before is None else came[inode] - self._before.get(inode, 0)
-            if for_nothing > MAX_BYTES:
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-                most = max(most, for_nothing)
+        """Bytes that were brought for nothing, if too many: the connection is shut down; or 0."""
+        brought = self._brought()
         if self._before is None:
-            self._before = came
-        return most
+            self._before = brought
+        for_nothing = brought - self._before
+        if for_nothing <= MAX_BYTES:
+            return 0
+        self.cut()
+        return for_nothing
+
+    def cut(self) -> None:
+        """Shut it down: a call that waits for it ends."""
+        if connection := self._connected():
+            with suppress(OSError):  # it is down already
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let go of it; it ends once FFmpeg has closed it, too."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _brought(self) -> int:
+        """Bytes so far; 0 where nobody counts."""
+        if connection := self._connected():
+            size = COUNT_AT + COUNT.size
+            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
+            if len(info) == size:
+                return int(COUNT.unpack_from(info, COUNT_AT)[0])
+        return 0
+
+    def _connected(self) -> socket.socket | None:
+        """The connection, while it leads to the camera."""
+        if self._connection is not None and _peer_port(self._connection) == self._port:
+            return self._connection
+        return None
 
 
-def _connections() -> Iterator[tuple[int, socket.socket]]:
-    """TCP connections of this process, by their inode.
-
-    A second descriptor of each, while it is looked at: one that is closed meanwhile isn't taken for
-    another that gets its number.
-    """
+def _inodes() -> frozenset[int] | None:
+    """Of all sockets of this process; None: they can't be told."""
     try:
-        descriptors = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+        return frozenset(inode for _, inode in _sockets())
     except OSError:  # no Linux, or no descriptor left to look with
-        return
-    for descriptor in descriptors:
-        with suppress(OSError):  # it was closed by now, or isn't connected
-            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-                continue
-            with socket.socket(fileno=os.dup(descriptor)) as connection:
-                if connection.family in (socket.AF_INET, socket.AF_INET6):
-                    connection.getpeername()
-                    yield os.fstat(connection.fileno()).st_ino, connection
+        return None
 
 
-def _received(connection: socket.socket) -> int:
-    """Bytes that a connection has brought; 0 for one that isn't TCP, or an old kernel's."""
+def _other_than(others: frozenset[int], port: int) -> socket.socket | None:
+    """A second descriptor of a TCP socket to this port that isn't one of these."""
     with suppress(OSError):
-        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, COUNT_AT + COUNT.size)
-        if len(info) == COUNT_AT + COUNT.size:
-            return int(COUNT.unpack_from(info, COUNT_AT)[0])
-    return 0
+        for descriptor, inode in _sockets():
+            if inode not in others and (found := _second(descriptor, inode)):
+                if _peer_port(found) in (None, port):
+                    return found
+                found.close()
+    return None
+
+
+def _peer_port(connection: socket.socket) -> int | None:
+    """None: it isn't connected yet, or no more."""
+    with suppress(OSError):
+        return int(connection.getpeername()[1])
+    return None
+
+
+def _second(descriptor: int, inode: int) -> socket.socket | None:
+    """Another descriptor of that socket, if it is TCP.
+
+    Raises:
+        OSError: it was closed, or no descriptor is left.
+    """
+    copy = os.dup(descriptor)
+    if os.fstat(copy).st_ino == inode:  # else it is another's by now
+        found = socket.socket(fileno=copy)
+        internet = found.family in (socket.AF_INET, socket.AF_INET6)
+        if internet and found.type == socket.SOCK_STREAM:
+            return found
+        copy = found.detach()
+    os.close(copy)
+    return None
+
+
+def _sockets() -> Iterator[tuple[int, int]]:
+    """Descriptor and inode of each.
+
+    Raises:
+        OSError: they can't be listed.
+    """
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        descriptor = int(entry.name)
+        try:
+            status = os.fstat(descriptor)
+        except OSError:  # it was closed by now
+            continue
+        if stat.S_ISSOCK(status.st_mode):
+            yield descriptor, status.st_ino

@@ -2,9 +2,11 @@
 
 FFmpeg's own time-outs fail in some cases (a name that isn't resolved, sound that goes on without
 pictures, a handshake), and a call that hangs can't be ended from within its process. So a thread of
-its own opens and reads; whoever waits for packets waits on a queue, and gives up by the clock. The
-thread is left behind, counted, and closes its connection should it ever come back. There may be
-``MAX_HUNG`` such per camera; until one of them comes back, no new connection is tried.
+its own opens and reads; whoever waits for packets waits on a queue, and gives up by the clock. A
+thread that doesn't come back then has its connection shut down, which ends its call. Where that
+doesn't help (a name is still looked up, or the connection isn't known), it is left behind, counted,
+and closes its connection should it ever come back. There may be ``MAX_HUNG`` such per camera; until
+one of them comes back, no new connection is tried.
 """
 
 import time
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 POLL_S = 0.5  # between two looks at the clock while nothing comes: each costs a thread's waking
 GRACE_S = 1.0  # FFmpeg's own time-out comes first where it works: its thread is then free
 CLOSE_S = 2.0  # a camera that is fine closes within one picture
+CUT_S = 1.0  # a call comes back when its connection is shut down: at once
 RESTING = 1 / 8  # of the time-out: whoever rests isn't taken for one that stalls
 MAX_HUNG = 2
 FIRST_PICTURE = 3
@@ -46,6 +49,9 @@ class Connects(Protocol):
 
     @property
     def shown(self) -> str: ...  # noqa: D102
+
+    @property
+    def port(self) -> int: ...  # noqa: D102
 
     def open(self) -> "Feed | WatchedFeed": ...  # noqa: D102
 
@@ -87,6 +93,11 @@ class Watched:
     def shown(self) -> str:
         """The source as messages may name it."""
         return self._source.shown
+
+    @property
+    def port(self) -> int:
+        """The camera's."""
+        return self._source.port
 
     @property
     def hung(self) -> int:
@@ -142,11 +153,12 @@ class WatchedFeed:
         self._opened, self._closing = Event(), Event()
         self._feed: Feed | WatchedFeed | None = None
         self._refused: BaseException | None = None
-        self._inflow = Inflow()
         self._thread = Thread(
             target=self._read, args=(connect,), name=f"read {owner.stream_id}", daemon=True
         )
-        self._thread.start()
+        self._inflow = Inflow.of(
+            self._thread.start, port=owner.port, over=lambda: not self._thread.is_alive()
+        )
         try:
             self._await_opened()
         except BaseException:
@@ -197,6 +209,10 @@ class WatchedFeed:
         self._backlog.close()
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():
+            self._inflow.cut()
+            self._thread.join(CUT_S)
+        self._inflow.close()
+        if self._thread.is_alive():
             self._owner.leave_behind(self._thread)
 
     def __enter__(self) -> Self:
@@ -216,7 +232,7 @@ class WatchedFeed:
                 raise SourceTimeout(f"{self.shown}: no answer within {limit_s:g} s; is it up?")
         if self._refused is not None:
             raise self._refused
-        self._inflow.opened()
+        self._inflow.given()
 
     def _judge_inflow(self) -> None:
         if wasted := self._inflow.wasted():

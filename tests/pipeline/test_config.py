@@ -285,11 +285,10 @@ def test_a_password_in_the_place_of_a_variables_name_is_not_shown(password: str)
 
 
 def test_a_password_in_the_place_of_its_file_is_not_shown() -> None:
-    with pytest.raises(ConfigError, match="can't read the password file: No such file") as info:
-        read_secret(env=None, file=Path("hunter2"), what="camera 'x'")
-    assert "hunter2" not in str(info.value)
-    with pytest.raises(ConfigError, match=r"can't read the password file /no/where: No such file"):
-        read_secret(env=None, file=Path("/no/where"), what="camera 'x'")
+    for given in ("hunter2", "/no/where/hunter2"):
+        with pytest.raises(ConfigError, match="that password_file names: No such file") as info:
+            read_secret(env=None, file=Path(given), what="camera 'x'")
+        assert "hunter2" not in str(info.value)
 
 
 @pytest.mark.parametrize(

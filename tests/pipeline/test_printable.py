@@ -8,6 +8,7 @@ from pipeline.printable import without_passwords
     [
         ("rtsp://u:pw@cam/1: refused", "rtsp://***@cam/1: refused"),
         ("rtsp:/u:pw@cam/1: can't read", "rtsp:/***@cam/1: can't read"),
+        ("rtsp://u:ab***@cam/1: refused", "rtsp://***@cam/1: refused"),
         ("no redis://:p@s w@h/0", "no redis://***@h/0"),
         ("at redis://app:***@h/0, now", "at redis://app:***@h/0, now"),
         ("at redis://h/0 and a@b.mp4:", "at redis://***@b.mp4:"),  # rather too much than too little

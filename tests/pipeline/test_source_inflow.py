@@ -1,11 +1,15 @@
+"""Which connection is a camera's, what it brings for nothing, and how it is ended."""
+
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from threading import Thread
 
 import pytest
 
-from pipeline.source.inflow import Inflow
+from pipeline.source.inflow import FOUND_S, Inflow
 
 MAX_BYTES = 1 << 20
 CHUNK = bytes(1 << 16)
@@ -14,6 +18,12 @@ CHUNK = bytes(1 << 16)
 @pytest.fixture(autouse=True)
 def _less_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.source.inflow.MAX_BYTES", MAX_BYTES)
+
+
+@pytest.fixture
+def server() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,43 +51,54 @@ class Connection:
 
 
 @contextmanager
-def connected() -> Iterator[Connection]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        near = socket.create_connection(server.getsockname())
-        far, _ = server.accept()
+def connected(server: socket.socket) -> Iterator[Connection]:
+    near = socket.create_connection(server.getsockname())
+    far, _ = server.accept()
     with near, far:
         yield Connection(near, far)
 
 
-def test_only_connections_made_while_a_camera_opened_are_its_own() -> None:
-    """All three bring too much, and the camera's alone is shut down."""
-    with connected() as before:
-        inflow = Inflow()
-        with connected() as own:
-            inflow.opened()
-            with connected() as after:
-                assert inflow.wasted() == 0
-                for each in (before, own, after):
-                    each.bring(2 * MAX_BYTES)
-                assert inflow.wasted() == 2 * MAX_BYTES
-                assert [each.lives for each in (before, own, after)] == [True, False, True]
+@contextmanager
+def found(server: socket.socket, *others: socket.socket) -> Iterator[tuple[Inflow, Connection]]:
+    """A camera's connection, made while there are others, and some that come just before it."""
+    with ExitStack() as stack:
+        made: list[Connection] = []
+
+        def connect() -> None:
+            for other in others:
+                stack.enter_context(connected(other))
+            made.append(stack.enter_context(connected(server)))
+
+        inflow = Inflow.of(connect, port=server.getsockname()[1], over=lambda: False)
+        yield inflow, made[0]
+        inflow.close()
 
 
-def test_a_camera_that_cannot_be_opened_is_looked_at_too() -> None:
-    """What came before its connection was seen for the first time was for nothing, as well."""
-    with connected() as before:
-        inflow = Inflow()
-        with connected() as own:
-            for each in (before, own):
-                each.bring(2 * MAX_BYTES)
-            assert inflow.wasted() == 2 * MAX_BYTES
-            assert [before.lives, own.lives] == [True, False]
+def test_only_a_camera_s_own_connection_is_shut_down(server: socket.socket) -> None:
+    """All three lead to the same port, and bring too much."""
+    with (
+        connected(server) as before,
+        found(server) as (inflow, own),
+        connected(server) as after,
+    ):
+        assert inflow.wasted() == 0
+        for each in (before, own, after):
+            each.bring(2 * MAX_BYTES)
+        assert inflow.wasted() == 2 * MAX_BYTES
+        assert [each.lives for each in (before, own, after)] == [True, False, True]
 
 
-def test_what_was_given_for_is_spent() -> None:
-    inflow = Inflow()
-    with connected() as own:
-        inflow.opened()
+def test_a_connection_to_another_port_is_not_the_camera_s(server: socket.socket) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as elsewhere,
+        found(server, elsewhere) as (inflow, own),
+    ):
+        inflow.cut()
+        assert not own.lives
+
+
+def test_what_was_given_for_is_spent(server: socket.socket) -> None:
+    with found(server) as (inflow, own):
         for _ in range(4):
             assert inflow.wasted() == 0
             own.bring(MAX_BYTES // 2)
@@ -90,3 +111,59 @@ def test_what_was_given_for_is_spent() -> None:
         own.bring(len(CHUNK))
         assert inflow.wasted() == MAX_BYTES + len(CHUNK)
         assert not own.lives
+
+
+def test_a_call_that_waits_ends_with_its_connection(server: socket.socket) -> None:
+    with found(server) as (inflow, own):
+        waiting = Thread(target=own.near.recv, args=(1,))
+        waiting.start()
+        inflow.cut()
+        waiting.join(10)
+        assert not waiting.is_alive()
+
+
+def test_nothing_is_found_where_nothing_connects(server: socket.socket) -> None:
+    began_s = time.monotonic()
+    inflow = Inflow.of(lambda: None, port=1, over=lambda: False)
+    assert time.monotonic() - began_s < 20 * FOUND_S
+    with connected(server) as later:
+        later.bring(2 * MAX_BYTES)
+        assert inflow.wasted() == 0
+        inflow.cut()
+        assert later.lives
+    inflow.close()
+
+
+def test_cameras_begin_one_after_the_other(wait_until: Callable[..., None]) -> None:
+    at_work: list[int] = []
+    most: list[int] = []
+
+    def begin() -> None:
+        def connect() -> None:
+            at_work.append(1)
+            most.append(len(at_work))
+
+        def over() -> bool:
+            at_work.pop()
+            return True
+
+        Inflow.of(connect, port=1, over=over).close()
+
+    threads = [Thread(target=begin) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 8
+
+
+def test_without_a_descriptor_to_look_with_it_begins_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, server: socket.socket
+) -> None:
+    def refused(_: object) -> Iterator[tuple[int, int]]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("pipeline.source.inflow.Path.iterdir", refused)
+    with found(server) as (inflow, own):
+        inflow.cut()
+        assert own.lives
