@@ -35,6 +35,10 @@ class Source(Protocol):
     def knobs(self) -> CameraKnobs | None:
         """How a camera is connected and looked at; a file has none."""
 
+    @property
+    def port(self) -> int | None:
+        """Where a camera listens; a file has none."""
+
     def open(self) -> Feed | WatchedFeed:
         """A fresh feed.
 

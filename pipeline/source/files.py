@@ -44,6 +44,7 @@ class FileSource:
 
     kind: ClassVar[SourceKind] = "file"
     knobs: ClassVar[None] = None
+    port: ClassVar[None] = None
     path: Path
     stream_id: str
 

@@ -36,25 +36,27 @@ _beginning = Lock()
 class Inflow:
     """A second descriptor of a camera's connection, if it was found; close it."""
 
-    def __init__(self, connection: socket.socket | None = None, port: int = 0) -> None:
+    def __init__(self, connection: socket.socket | None = None, port: int | None = None) -> None:
         self._connection = connection
         self._port = port
         self._before: int | None = 0
         """What it had brought when FFmpeg last gave something; None: not looked at since."""
 
     @classmethod
-    def of(cls, connect: Callable[[], object], *, port: int, over: Callable[[], bool]) -> Self:
+    def of(
+        cls, connect: Callable[[], object], *, port: int | None, over: Callable[[], bool]
+    ) -> Self:
         """Have another thread connect, and look for what appears.
 
         Args:
             connect: begins it, and returns at once.
-            port: the camera's.
+            port: the camera's; None: nothing is looked for.
             over: nothing more will appear.
 
         Raises:
             Exception: what ``connect`` raised.
         """
-        if not _beginning.acquire(timeout=TURN_S):
+        if port is None or not _beginning.acquire(timeout=TURN_S):
             connect()
             return cls()
         try:

@@ -51,7 +51,7 @@ class Connects(Protocol):
     def shown(self) -> str: ...  # noqa: D102
 
     @property
-    def port(self) -> int: ...  # noqa: D102
+    def port(self) -> int | None: ...  # noqa: D102
 
     def open(self) -> "Feed | WatchedFeed": ...  # noqa: D102
 
@@ -95,8 +95,8 @@ class Watched:
         return self._source.shown
 
     @property
-    def port(self) -> int:
-        """The camera's."""
+    def port(self) -> int | None:
+        """Where it listens, if that is known."""
         return self._source.port
 
     @property
