@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-_USER = re.compile(r"\b([a-z][a-z0-9+.-]*:/{1,2}).*(?<![:/]\*\*\*)@", re.IGNORECASE)
+_USER = re.compile(r"\b([a-z][a-z0-9+.-]*:/{1,2}).*(?<![:/]\*\*\*)@(?=[\w\[])", re.IGNORECASE)
 
 
 def printable(text: Path | str) -> str:

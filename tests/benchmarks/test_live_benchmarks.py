@@ -90,7 +90,7 @@ def test_every_window_s_event_is_timed_up_to_redis(ray_here: None, recognizer: R
 def test_a_recognizer_is_measured_beside_loops(
     ray_here: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recognizer_benchmark.measure("default", per_stream=3, rounds=1)
+    recognizer_benchmark.measure("default", per_stream=10, rounds=1)
     assert "recognizer actor, " in capsys.readouterr().out
 
 

@@ -14,6 +14,7 @@ from pipeline.printable import without_passwords
         ("at redis://h/0 and a@b.mp4:", "at redis://***@b.mp4:"),  # rather too much than too little
         ("/videos/day:1/me@home.mp4: no video", "/videos/day:1/me@home.mp4: no video"),
         ("rtsp://cam/1: refused", "rtsp://cam/1: refused"),
+        ("a rtsp:// address with an @ or # in it", "a rtsp:// address with an @ or # in it"),
     ],
 )
 def test_what_stands_before_an_address_is_not_shown(said: str, shown: str) -> None:
