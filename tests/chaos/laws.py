@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-from pipeline.records import EventType, Flag
+from pipeline.records import ActionEvent, EventType, Flag
 from tests.chaos.evidence import Broken, Evidence, lives_of
 from tests.chaos.plan import OF_NETWORK, OF_REDIS, Kind
 from tests.chaos.watch import Scrape
@@ -80,7 +80,7 @@ def interrupted(evidence: Evidence) -> Iterator[Broken]:
     killers = list(evidence.kills(Kind.KILL_CAMERA, Kind.KILL_PUBLISHER, Kind.KILL_DEPLOYMENT))
     for lines in lives_of(evidence.stored).values():
         first, last = lines[0], lines[-1]
-        began_s, ended_s = first.published_at or 0.0, last.published_at or 0.0
+        began_s, ended_s = _known_s(first), last.published_at or 0.0
         told = f"{first.stream_id} {first.event_id} {first.label!r} {last.flags}"
         inside = [
             kill for kill in killers if began_s - SLOW_S <= kill.over_s and kill.at_s <= ended_s
@@ -93,6 +93,11 @@ def interrupted(evidence: Evidence) -> Iterator[Broken]:
                 continue
             if not _delayed(evidence, kill.at_s, ended_s):
                 yield Broken(law="a kill interrupts what is open", values=told, at_s=kill.at_s)
+
+
+def _known_s(event: ActionEvent) -> float:
+    """When its window was there: its line may have waited on disk, beyond a kill."""
+    return (event.published_at or 0.0) - (event.latency_ms or 0.0) / 1000
 
 
 def _delayed(evidence: Evidence, kill_s: float, ended_s: float) -> bool:

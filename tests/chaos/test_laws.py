@@ -72,6 +72,19 @@ def test_evidence_in_order_breaks_no_law(lawful: Evidence) -> None:
     assert broken(lawful) == []
 
 
+@pytest.mark.parametrize(("latency_ms", "laws"), [(19_000.0, []), (50.0, ["interrupted only by"])])
+def test_a_line_that_waited_on_disk_is_as_old_as_its_window(
+    lawful: Evidence, latency_ms: float, laws: list[str]
+) -> None:
+    """What was open at the kill goes to Redis long after it, start and end together."""
+    late = [
+        replace(line, published_at=BEGAN_S + 20, latency_ms=latency_ms)
+        for line in lawful.stored[:3]
+    ]
+    found = broken(replace(lawful, stored=[*late, *lawful.stored[3:]]))
+    assert [each.law[:19] for each in found] == laws
+
+
 def without(at: int) -> Spoil:
     return lambda it: replace(it, stored=[*it.stored[:at], *it.stored[at + 1 :]])
 
