@@ -101,9 +101,10 @@ class Inflow:
         """Bytes so far; 0 where nobody counts."""
         if connection := self._connected():
             size = COUNT_AT + COUNT.size
-            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
-            if len(info) == size:
-                return int(COUNT.unpack_from(info, COUNT_AT)[0])
+            with suppress(OSError):
+                info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
+                if len(info) == size:
+                    return int(COUNT.unpack_from(info, COUNT_AT)[0])
         return 0
 
     def _connected(self) -> socket.socket | None:
