@@ -84,7 +84,7 @@ def _start_local() -> None:
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     for name, value in LOGS.items():
         os.environ.setdefault(name, value)
-    with _on_loopback(), _without_company():
+    with _on_loopback(), _without_company(), _in_sessions_of_their_own():
         ray.init(
             address="local",
             namespace=NAMESPACE,
@@ -125,6 +125,21 @@ def _without_company() -> Iterator[None]:
         yield
     finally:
         parameter.RayParams, services.start_api_server = params, api_server
+
+
+@contextmanager
+def _in_sessions_of_their_own() -> Iterator[None]:
+    """What Ray starts is out of reach of signals for our process group, within the context.
+
+    ``timeout`` sends SIGTERM to a whole group, and a terminal that closes SIGHUP: we end in order
+    then, for which Ray has to live. It ends with us all the same, as the kernel sees to.
+    """
+    start = services.ConsolePopen
+    services.ConsolePopen = partial(start, start_new_session=True)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = start
 
 
 def _join(address: str) -> None:

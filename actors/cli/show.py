@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -23,9 +24,13 @@ TYPE_STYLES = {EventType.START: "green", EventType.UPDATE: "yellow", EventType.E
 
 
 def complain(message: str) -> None:
-    """One line on standard error, whatever the names of files in it hold; they may be addresses."""
+    """One line on standard error, whatever the names of files in it hold; they may be addresses.
+
+    Where nobody reads it, as on a terminal that was closed, it is lost, and work goes on.
+    """
     line = shown(without_passwords(" ".join(message.split())))
-    print(f"actionstream: {line}", file=sys.stderr)  # noqa: T201
+    with suppress(OSError):
+        print(f"actionstream: {line}", file=sys.stderr)  # noqa: T201
 
 
 def shown(text: Path | str) -> str:

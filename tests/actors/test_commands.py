@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,8 @@ def start(tmp_path: Path) -> Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            process_group=0,
+            preexec_fn=partial(signal.signal, signal.SIGHUP, signal.SIG_DFL),  # nohup's is deaf
         )
 
     return started
@@ -135,8 +138,9 @@ def identities(lines: str) -> list[tuple[object, ...]]:
     return [tuple(json.loads(line)[name] for name in names) for line in lines.splitlines()]
 
 
-def test_cameras_run_until_sigterm_and_leave_nothing_open(
-    start: Command, tmp_path: Path, wait_until: Callable[..., None]
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_cameras_run_until_their_group_is_told_to_end_and_leave_nothing_open(
+    start: Command, tmp_path: Path, wait_until: Callable[..., None], number: signal.Signals
 ) -> None:
     video = tmp_path / "v.mp4"
     transcode(clip("room.webm"), video, codec="libx264", seconds=4)
@@ -157,8 +161,10 @@ def test_cameras_run_until_sigterm_and_leave_nothing_open(
             wait_until(lambda: len(events_of(start)) > 2, "events of the camera", timeout_s=60)
             status, _ = finished(start("status"))
         finally:
-            running.send_signal(signal.SIGTERM)
+            running.send_signal(number)  # once to the child and once to its group, as timeout does
+            os.killpg(running.pid, number)
         _, errors = finished(running, code=1)
+    assert "Ray died" not in errors
     assert "camera down: not one picture came" in errors
     assert errors.count("refused or lost") == 1, "told once, not at each attempt"
     rows = {line.split()[0]: line for line in status.splitlines() if line.strip()}
