@@ -15,6 +15,8 @@ def absolute(path: Path) -> Path:
     try:
         return path.expanduser().absolute()
     except RuntimeError:
+        # a lone ~word in the place of a password's file may be the password
+        named = printable(path) if len(path.parts) > 1 else "a path that begins with ~"
         raise ConfigError(
-            f"{printable(path)}: there is no home for its ~; write the path from / on, or set HOME"
+            f"{named}: there is no home for its ~; write the path from / on, or set HOME"
         ) from None

@@ -10,6 +10,7 @@ event of this schema, or one ``ValueError`` that names the field.
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -19,11 +20,14 @@ from pipeline.records import ActionEvent, Clock, EventType, Flag, SourceKind
 
 SCHEMA_VERSION = 1
 DEFAULT_PREFIX = "actionstream"
+GONE = frozenset({"ended", "detached"})
+"""States of streams that nobody asks for any more."""
 
 _PLAIN = ("event_id", "seq", "type", "stream_id", "label")
 _UNSTORED = ("arrived_s", "held_pts_s")
 _REST = tuple(field.name for field in fields(ActionEvent) if field.name not in _PLAIN + _UNSTORED)
 _DEAD = ("id", "group", "consumer", "deliveries", "reason", "at")
+_BY = re.compile("[0-9a-f]{1,32}")
 _SOURCE_KINDS: dict[object, SourceKind] = {"live": "live", "file": "file"}
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -42,6 +46,11 @@ def last_key(event_id: str, prefix: str = DEFAULT_PREFIX) -> str:
 def status_key(prefix: str = DEFAULT_PREFIX) -> str:
     """The stream of what sources did: connected, ended, failed."""
     return f"{prefix}:status"
+
+
+def alive_key(by: str, prefix: str = DEFAULT_PREFIX) -> str:
+    """There while whoever tells of states under this name lives and reaches Redis."""
+    return f"{prefix}:alive:{by}"
 
 
 def dead_key(prefix: str = DEFAULT_PREFIX) -> str:
@@ -63,6 +72,8 @@ class StatusLine:
     detail: str
     at: float
     """Unix seconds."""
+    by: str = ""
+    """Who tells it, as in ``alive_key``; empty for who can't be asked."""
 
 
 def to_record(event: ActionEvent) -> dict[str, object]:
@@ -153,13 +164,14 @@ def from_record(flat: Mapping[str, object]) -> ActionEvent:
 
 def to_status_fields(line: StatusLine) -> dict[str, str]:
     """The fields of a Redis entry, all plain."""
-    return {
+    stored = {
         "schema_version": str(SCHEMA_VERSION),
         "stream_id": line.stream_id,
         "state": line.state,
         "detail": line.detail,
         "at": repr(line.at),
     }
+    return stored | {"by": line.by} if line.by else stored
 
 
 def from_status_fields(stored: Mapping[str, str]) -> StatusLine:
@@ -177,6 +189,7 @@ def from_status_fields(stored: Mapping[str, str]) -> StatusLine:
         state=_text(stored, "state"),
         detail=_text(stored, "detail"),
         at=at,
+        by=by if _BY.fullmatch(by := stored.get("by", "")) else "",
     )
 
 

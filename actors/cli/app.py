@@ -17,6 +17,8 @@ from pipeline.errors import ActionstreamError, SinkError, TrainingError
 INPUT_FAILED, CALL_WRONG = 1, 2
 USAGE_ERRORS = typer.BadParameter.__mro__[1:3]  # typer has click inside, and doesn't export these
 
+EXTRA = "Got unexpected extra argument"
+
 VERSION = "--version"
 COMMANDS = {
     "demo": "demo.demo",
@@ -72,7 +74,10 @@ def call(app: typer.Typer) -> None:
     try:
         code = app(standalone_mode=False)
     except USAGE_ERRORS as error:  # type: ignore[misc]
-        complain(f"{error.format_message()} (see: actionstream {' '.join(sys.argv[1:2])} --help)")
+        said = error.format_message()
+        if said.startswith(EXTRA):  # it quotes them, and one may be a password
+            said = "Got more arguments than it takes; what else is there is given by --options"
+        complain(f"{said} (see: actionstream {' '.join(sys.argv[1:2])} --help)")
         sys.exit(CALL_WRONG)
     except (typer.Abort, KeyboardInterrupt):
         complain("interrupted")

@@ -13,8 +13,10 @@ from actors.cli.show import moment, shown, terminal
 from pipeline.broker import explain, open_broker
 from pipeline.errors import BrokerError
 from pipeline.sink import left_over
-from pipeline.subscribe import GroupState, group_states, latest_status
+from pipeline.subscribe import GroupState, gone_silent, group_states, latest_status
 from pipeline.wire import dead_key, events_key
+
+SILENT = "not now: its run is gone, or has not reached this Redis for half a minute"
 
 
 def status(
@@ -30,8 +32,12 @@ def status(
         kind = "private Redis" if broker.embedded else "Redis"
         out.print(f"{kind} at {shown(broker.url)}    {shown(broker.how_to_connect)}", markup=False)
         streams = Table("stream", "state", "since", "detail", box=None, pad_edge=False)
-        for name, line in latest_status(broker.client, where.prefix).items():
+        lines = latest_status(broker.client, where.prefix)
+        silent = gone_silent(broker.client, lines.values(), where.prefix)
+        for name, line in lines.items():
             state, detail = Text(shown(line.state)), Text(shown(line.detail))
+            if name in silent:
+                detail = Text(f"{SILENT}; {detail}" if detail else SILENT)
             streams.add_row(Text(shown(name)), state, moment(line.at), detail)
         try:
             kept = broker.client.xlen(events_key(where.prefix))

@@ -68,6 +68,7 @@ class StatusStream:
     def __init__(self, client: redis.Redis, prefix: str = wire.DEFAULT_PREFIX) -> None:
         self.client = client
         self.key = wire.status_key(prefix)
+        self._prefix = prefix
 
     def store(self, lines: Sequence[wire.StatusLine]) -> None:
         """Append them one by one.
@@ -78,6 +79,14 @@ class StatusStream:
         for line in lines:
             fields: dict[FieldT, EncodableT] = dict(wire.to_status_fields(line).items())
             self.client.xadd(self.key, fields, maxlen=STATUS_MAXLEN, approximate=True)
+
+    def be_alive(self, by: str, for_s: float) -> None:
+        """What is told under this name holds for so long, whatever happens to who tells it.
+
+        Raises:
+            RedisError: it isn't known.
+        """
+        self.client.set(wire.alive_key(by, self._prefix), "1", px=round(1000 * for_s))
 
 
 class StatusLog:

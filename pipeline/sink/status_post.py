@@ -6,8 +6,12 @@ In memory alone, because a process that begins again says its states again; the 
 The stream is trimmed, and one camera that comes and goes could push out what a hundred quiet ones
 said weeks ago. So the state of each is said again, with the time at which it began, once half a
 stream of other lines has followed it, and once an hour: Redis may have come back empty.
+
+Who was killed tells nobody. So each line names its post, and the post says every ``BEAT_S`` that it
+lives, in a key that Redis forgets after ``ALIVE_S``: a state whose key is gone held once.
 """
 
+import secrets
 import threading
 import time
 from collections import OrderedDict, deque
@@ -25,8 +29,8 @@ MAX_WAITING = 1000
 FLUSH_S = 2.0
 AGAIN_AFTER = STATUS_MAXLEN // 2  # lines
 AGAIN_S = 3600.0
-GONE = frozenset({"ended", "detached"})
-"""States of streams that nobody asks for any more."""
+BEAT_S = 10.0
+ALIVE_S = 30.0
 
 
 class _Said(NamedTuple):
@@ -34,6 +38,10 @@ class _Said(NamedTuple):
     number: int
     """Of all lines so far."""
     at_s: float
+
+
+class _Beat:
+    """That the post lives."""
 
 
 class StatusPost:
@@ -58,12 +66,14 @@ class StatusPost:
         self._count = 0
         self._latest: OrderedDict[str, _Said] = OrderedDict()
         """Of each stream that isn't gone; what was said longest ago comes first."""
-        stream = StatusStream(self._client, prefix)
-        self._sender: Sender[wire.StatusLine] = Sender(
+        self._by = secrets.token_hex(4)
+        self._beat_at_s = float("-inf")
+        self._stream = StatusStream(self._client, prefix)
+        self._sender: Sender[wire.StatusLine | _Beat] = Sender(
             self,
-            stream.store,
+            self._store,
             client=self._client,
-            key=stream.key,
+            key=self._stream.key,
             revive=patience.revive if patience else None,
             refused_wait_s=refused_wait_s,
             name="status",
@@ -84,7 +94,7 @@ class StatusPost:
         stream is passed over.
         """
         at = self._now() if since_s is None else since_s
-        line = wire.StatusLine(stream_id=stream_id, state=state, detail=detail, at=at)
+        line = wire.StatusLine(stream_id=stream_id, state=state, detail=detail, at=at, by=self._by)
         with self._lock:
             known = self._latest.get(stream_id)
             if since_s is not None and known is not None and at <= known.line.at:
@@ -99,15 +109,21 @@ class StatusPost:
         self._sender.close()
         self._client.close()
 
-    def next(self) -> Sequence[wire.StatusLine]:
-        """The oldest; called by the sender's thread, as what follows."""
+    def next(self) -> Sequence[wire.StatusLine | _Beat]:
+        """What is due first; called by the sender's thread, as what follows."""
+        if time.monotonic() >= self._beat_at_s:
+            return [_Beat()]
         with self._lock:
             return [self._lines[0]] if self._lines else []
 
-    def done(self, lines: Sequence[wire.StatusLine]) -> None:
+    def done(self, items: Sequence[wire.StatusLine | _Beat]) -> None:
         """Redis has it."""
+        (item,) = items
+        if isinstance(item, _Beat):
+            self._beat_at_s = time.monotonic() + BEAT_S
+            return
         with self._lock:
-            if self._lines and self._lines[0] is lines[0]:
+            if self._lines and self._lines[0] is item:
                 self._lines.popleft()
 
     def tend(self) -> None:
@@ -115,10 +131,17 @@ class StatusPost:
         with self._lock:
             self._say_again()
 
+    def _store(self, items: Sequence[wire.StatusLine | _Beat]) -> None:
+        (item,) = items
+        if isinstance(item, _Beat):
+            self._stream.be_alive(self._by, ALIVE_S)
+        else:
+            self._stream.store([item])
+
     def _say(self, line: wire.StatusLine) -> None:
         self._count += 1
         self._latest.pop(line.stream_id, None)
-        if line.state not in GONE:
+        if line.state not in wire.GONE:
             self._latest[line.stream_id] = _Said(line, self._count, self._now())
         self._lines.append(line)
         if len(self._lines) > MAX_WAITING:

@@ -10,7 +10,7 @@ from pipeline.subscribe.dead import DeadLetters, Letter
 from pipeline.subscribe.follow import follow
 from pipeline.subscribe.groups import GroupState, group_states
 from pipeline.subscribe.rules import Rules
-from pipeline.subscribe.status import latest_status
+from pipeline.subscribe.status import gone_silent, latest_status
 from pipeline.subscribe.subscriber import Subscriber
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Rules",
     "Subscriber",
     "follow",
+    "gone_silent",
     "group_states",
     "latest_status",
 ]

@@ -1,6 +1,6 @@
-"""The latest state of each stream, from the changes of state that a run publishes."""
+"""The latest state of each stream, and whether who told it is still there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 import redis
@@ -33,6 +33,26 @@ def latest_status(
     except RedisError as error:
         raise BrokerError(f"{place(client)}, stream {key!r}: {explain(error)}") from None
     return dict(sorted(latest.items()))
+
+
+def gone_silent(
+    client: redis.Redis, lines: Iterable[wire.StatusLine], prefix: str = wire.DEFAULT_PREFIX
+) -> frozenset[str]:
+    """Names of streams whose teller died, or has not reached Redis for half a minute.
+
+    Raises:
+        BrokerError: Redis refuses.
+    """
+    told = [line for line in lines if line.by and line.state not in wire.GONE]
+    tellers = sorted({line.by for line in told})
+    try:
+        with client.pipeline(transaction=False) as asking:
+            for by in tellers:
+                asking.exists(wire.alive_key(by, prefix))
+            alive = {by for by, there in zip(tellers, asking.execute(), strict=True) if there}
+    except RedisError as error:
+        raise BrokerError(f"{place(client)}: {explain(error)}") from None
+    return frozenset(line.stream_id for line in told if line.by not in alive)
 
 
 def _newest_first(client: redis.Redis, key: str) -> Iterator[Entry]:

@@ -53,3 +53,11 @@ def test_a_command_that_is_not_there_is_one_line(wrong: list[str]) -> None:
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("actionstream: No such ")
+
+
+def test_an_argument_too_many_is_not_quoted_as_it_may_be_a_password() -> None:
+    done = actionstream("attach", "rtsp://127.0.0.1/x", "--name", "gate", "admin", "hunter2")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("actionstream: Got more arguments than it takes")
+    assert "hunter2" not in line

@@ -13,7 +13,16 @@ import redis
 from actors.cli.show import BEYOND, LONGEST, event_line, moment, shown, summary
 from pipeline.records import ActionEvent, Flag
 from pipeline.tally import Outcome, Tally
-from pipeline.wire import dead_key, events_key, status_key, to_dead_fields, to_fields
+from pipeline.wire import (
+    StatusLine,
+    alive_key,
+    dead_key,
+    events_key,
+    status_key,
+    to_dead_fields,
+    to_fields,
+    to_status_fields,
+)
 from tests.redis_server import RedisServer
 
 MakeEvent = Callable[..., ActionEvent]
@@ -98,6 +107,19 @@ def test_odd_numbers_in_redis_are_shown_as_no_time(
     rows = [line.split()[:3] for line in actionstream("status", *where).stdout.splitlines()]
     for stream in (b"nan", b"inf", b"-inf", b"1e300", b"-1e15", b"999999999"):
         assert [stream, b"ended", b"?"] in rows
+
+
+def test_the_last_state_of_a_run_that_died_is_not_shown_as_if_it_were_now(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    for stream, by in (("gate", "aa"), ("hall", "bb")):
+        line = StatusLine(stream_id=stream, state="streaming", detail="", at=1.0, by=by)
+        client.xadd(status_key(), to_status_fields(line))  # type: ignore[arg-type]
+    client.set(alive_key("aa"), "1")
+    out = actionstream("status", "--redis", f"redis://127.0.0.1:{server.port}").stdout.decode()
+    rows = {line.split()[0]: line for line in out.splitlines()}
+    assert "not now" in rows["hall"]
+    assert "not now" not in rows["gate"]
 
 
 def test_a_password_is_refused_on_the_command_line_and_taken_from_the_environment(

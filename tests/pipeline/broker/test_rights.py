@@ -24,6 +24,7 @@ from pipeline.subscribe import (
     Rules,
     Subscriber,
     follow,
+    gone_silent,
     group_states,
     latest_status,
     subscriber,
@@ -80,6 +81,7 @@ def test_the_documented_rights_are_enough(
     with open_broker(consumer) as broker:
         assert len(list(follow(broker.client, start="0", until_caught_up=True))) == 3
         assert latest_status(broker.client)["door"].state == "streaming"
+        assert gone_silent(broker.client, latest_status(broker.client).values()) == frozenset()
         reader = Subscriber(broker.client, group="alarms", start="0", rules=QUICK)
 
         def refuse_one(event: ActionEvent) -> None:

@@ -9,7 +9,7 @@ import redis
 
 from pipeline import wire
 from pipeline.sink import StatusPost
-from pipeline.subscribe import latest_status
+from pipeline.subscribe import gone_silent, latest_status
 
 WaitUntil = Callable[..., None]
 
@@ -76,3 +76,41 @@ def test_what_is_older_than_what_is_known_is_passed_over(
         post.write_status("gate", "backoff", since_s=500.0)
     line = latest_status(redis_client)["gate"]
     assert (line.state, line.at) == ("streaming", 600.0)
+
+
+def test_states_are_believed_while_who_told_them_lives(
+    redis_client: redis.Redis, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.sink.status_post.BEAT_S", 0.1)
+    monkeypatch.setattr("pipeline.sink.status_post.ALIVE_S", 3.0)
+
+    def silent() -> frozenset[str]:
+        return gone_silent(redis_client, latest_status(redis_client).values())
+
+    with closing(StatusPost(redis_client)) as alive:
+        alive.write_status("gate", "streaming")
+        with closing(StatusPost(redis_client)) as post:
+            post.write_status("hall", "streaming")
+            post.write_status("yard", "streaming")
+            post.write_status("file", "ended")
+            wait_until(lambda: len(latest_status(redis_client)) == 4, "all came")
+            for key in redis_client.scan_iter("actionstream:alive:*"):
+                redis_client.pexpire(key, 300)
+            wait_until(lambda: redis_client.pttl(key) > 1000, "each says it again")
+            assert silent() == frozenset()
+        wait_until(lambda: silent() == {"hall", "yard"}, "the one that is gone is missed")
+        redis_client.flushall()
+        wait_until(lambda: redis_client.keys("actionstream:alive:*"), "an empty Redis is told")
+
+
+def test_a_state_that_names_nobody_is_believed_and_a_foreign_name_is_none(
+    redis_client: redis.Redis,
+) -> None:
+    for stream, by in (("old", None), ("odd", "x" * 1000), ("other", "../events")):
+        fields = wire.to_status_fields(
+            wire.StatusLine(stream_id=stream, state="streaming", detail="", at=1.0)
+        )
+        redis_client.xadd(wire.status_key(), fields | {"by": by} if by else fields)  # type: ignore[arg-type]
+    lines = latest_status(redis_client)
+    assert [line.by for line in lines.values()] == ["", "", ""]
+    assert gone_silent(redis_client, lines.values()) == frozenset()
