@@ -17,7 +17,8 @@ from pipeline.broker import Patience
 from pipeline.records import ActionEvent
 from pipeline.sink.event_stream import EventStream
 from pipeline.sink.json_lines import JsonLinesSink
-from pipeline.sink.outbox import Outbox, left_over, open_outbox
+from pipeline.sink.outbox import Outbox
+from pipeline.sink.outboxes import left_over, open_outbox
 from pipeline.sink.redis_streams import RedisSink, StatusLog
 from pipeline.sink.sender import Delivery
 from pipeline.sink.state import Limits, OutboxState

@@ -20,7 +20,8 @@ from pathlib import Path
 from pipeline import wire
 from pipeline.broker import private_folder
 from pipeline.records import ActionEvent
-from pipeline.sink.journal import Damaged, Journal, Row, is_damage, salvage, set_aside
+from pipeline.sink.journal import Journal
+from pipeline.sink.journal_file import Damaged, Row, is_damage, salvage, set_aside
 
 log = logging.getLogger(__name__)
 

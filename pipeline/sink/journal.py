@@ -14,21 +14,28 @@ Not for several threads, but for ``sync``, which has a connection of its own and
 import fcntl
 import os
 import sqlite3
-import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline import wire
-from pipeline.records import ActionEvent, EventType, Flag
+from pipeline.records import ActionEvent, EventType
+from pipeline.sink.journal_file import (
+    READ,
+    Damaged,
+    Row,
+    connect,
+    end_of,
+    is_damage,
+    parts,
+    rows_of,
+)
 
 VERSION = 1
 CHUNK = 1000  # rows read at once
 WAL_PAGES = 1000  # synced and begun anew when so long: 4 MB
 
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _SCHEMA = f"""
 PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA journal_mode = WAL;
@@ -40,22 +47,6 @@ CREATE TABLE IF NOT EXISTS open (
 );
 PRAGMA user_version = {VERSION};
 """
-
-
-class Damaged(Exception):
-    """The file is no outbox, or of another version, or its pages are broken."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """An event that waits."""
-
-    id: int
-    event: ActionEvent
-    body: str
-    """The event as JSON, without ``arrived_s``."""
-    written_s: float
-    """Unix seconds."""
 
 
 class Journal:
@@ -79,10 +70,10 @@ class Journal:
             os.close(
                 os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             )  # closed to others
-            self._db = _connect(path)
+            self._db = connect(path)
             try:
                 self._begin(every_row)
-                self._syncer = _connect(path)
+                self._syncer = connect(path)
             except BaseException:
                 self._db.close()
                 raise
@@ -112,10 +103,10 @@ class Journal:
     def read(self, after: int, count: int) -> list[Row]:
         """The oldest with a greater id."""
         found = self._db.execute(
-            "SELECT id, written_s, arrived_s, body FROM events WHERE id > ? ORDER BY id LIMIT ?",
+            f"{READ} WHERE id > ? ORDER BY id LIMIT ?",
             (after, count),
         )
-        return list(_rows(found))
+        return list(rows_of(found))
 
     def chunks(self) -> Iterator[list[Row]]:
         """All of them, the oldest first, some at a time."""
@@ -127,11 +118,11 @@ class Journal:
     def read_live(self, after: int, count: int) -> list[Row]:
         """The oldest of cameras with a greater id; looks at each of a file that stands before."""
         found = self._db.execute(
-            "SELECT id, written_s, arrived_s, body FROM events WHERE id > ? AND "
+            f"{READ} WHERE id > ? AND "
             "json_extract(body, '$.source_kind') = 'live' ORDER BY id LIMIT ?",
             (after, count),
         )
-        return list(_rows(found))
+        return list(rows_of(found))
 
     def forget(self, upto: int) -> None:
         """Take out those up to this id: they have arrived."""
@@ -152,7 +143,7 @@ class Journal:
     def interrupted(self) -> list[ActionEvent]:
         """The ends of what was open when its writer died."""
         found = self._db.execute("SELECT held_pts_s, body FROM open ORDER BY rowid")
-        return [_end(wire.from_json(body), held_pts_s) for held_pts_s, body in found]
+        return [end_of(wire.from_json(body), held_pts_s) for held_pts_s, body in found]
 
     def sync(self) -> None:
         """See it safe from a loss of power; may take long, and stops nobody else."""
@@ -186,7 +177,7 @@ class Journal:
             self._syncer.close()
         with suppress(sqlite3.Error):
             self._db.close()
-        for path in _parts(self.path):
+        for path in parts(self.path):
             path.unlink(missing_ok=True)
         os.close(self._lock)
 
@@ -227,89 +218,3 @@ class Journal:
                 "INSERT OR REPLACE INTO open VALUES (?, ?, ?)",
                 (event.event_id, event.held_pts_s, row.body),
             )
-
-
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether the file is broken, and not the disk full or closed for writing."""
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGED
-
-
-def set_aside(path: Path) -> Path:
-    """Rename a damaged file, for people to look at; where it is now."""
-    aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000}")
-    for part, kept in zip(_parts(path), _parts(aside), strict=True):
-        with suppress(FileNotFoundError):
-            part.rename(kept)
-    return aside
-
-
-def salvage(path: Path) -> tuple[list[Row], list[ActionEvent]]:
-    """What can still be read of a damaged file: what waits, and the ends of what was open."""
-    rows: list[Row] = []
-    ends: list[ActionEvent] = []
-    with suppress(Damaged, sqlite3.Error):
-        db = _connect(path)
-        try:
-            with suppress(sqlite3.Error):
-                for row in db.execute(
-                    "SELECT id, written_s, arrived_s, body FROM events ORDER BY id"
-                ):
-                    with suppress(ValueError):
-                        rows.extend(_rows([row]))
-            for held_pts_s, body in db.execute("SELECT held_pts_s, body FROM open"):
-                with suppress(ValueError):
-                    ends.append(_end(wire.from_json(body), held_pts_s))
-        finally:
-            db.close()
-    return rows, ends
-
-
-def waiting(path: Path) -> tuple[int, float | None]:
-    """Of a file that anybody may hold: how many wait, and since when the oldest does.
-
-    Raises:
-        sqlite3.Error: it can't be read.
-    """
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-    try:
-        count, oldest_s = db.execute("SELECT count(*), min(written_s) FROM events").fetchone()
-        return count, oldest_s
-    finally:
-        db.close()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA wal_autocheckpoint = 0")  # it would sync within somebody's write
-        db.execute("PRAGMA journal_size_limit = 8388608")
-    except sqlite3.Error as error:
-        db.close()
-        if is_damage(error):
-            raise Damaged(str(error)) from None
-        raise
-    return db
-
-
-def _parts(path: Path) -> list[Path]:
-    return [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))]
-
-
-def _rows(found: Iterable[tuple[int, float, float | None, str]]) -> Iterator[Row]:
-    for number, written_s, arrived_s, body in found:
-        event = replace(wire.from_json(body), arrived_s=arrived_s)
-        yield Row(id=number, event=event, body=body, written_s=written_s)
-
-
-def _end(event: ActionEvent, held_pts_s: float) -> ActionEvent:
-    """The end of an event whose writer died after this line."""
-    offset_s = None if event.start_time is None else event.start_time - event.start_pts_s
-    return replace(
-        event,
-        seq=event.seq + 1,
-        type=EventType.END,
-        end_pts_s=held_pts_s,
-        end_time=None if offset_s is None else held_pts_s + offset_s,
-        flags=tuple(sorted({*event.flags, Flag.INTERRUPTED})),
-    )

@@ -20,25 +20,22 @@ memory (beyond it: reason ``memory``) and still sent. Cost: 0.1 to 0.2 ms per wr
 takes events.
 """
 
-import hashlib
 import logging
 import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from pipeline.broker import Broker, Patience, default_state_dir, place, private_client
-from pipeline.config import RedisConfig
+from pipeline.broker import Patience
 from pipeline.errors import SinkError
-from pipeline.home import absolute
 from pipeline.latency import Histogram
 from pipeline.records import ActionEvent
 from pipeline.sink.event_stream import BATCH, EventStream
 from pipeline.sink.hold import Hold
-from pipeline.sink.journal import Row, waiting
+from pipeline.sink.journal_file import Row
 from pipeline.sink.sender import REFUSED_WAIT_S, Sender
 from pipeline.sink.state import Limits, OutboxState
 
@@ -273,42 +270,3 @@ class Outbox:
                 *(self._dropped.total(), hold.waiting, self._sender.delivery.reason),
             )
         return True
-
-
-@contextmanager
-def open_outbox(
-    config: RedisConfig, broker: Broker, *, patience: Patience | None = None
-) -> Iterator[Outbox]:
-    """The outbox in the config's state folder, for the Redis that the broker leads to."""
-    client = private_client(broker.client)
-    stream = EventStream(client, config.prefix, maxlen=config.maxlen)
-    folder = absolute(config.state_dir or default_state_dir()) / "outbox"
-    where = "private" if broker.embedded else _destination(broker)
-    outbox = Outbox(
-        folder,
-        stream,
-        name=hashlib.sha256(f"{where} {stream.key}".encode()).hexdigest()[:12],
-        limits=Limits(max_events=config.outbox_max_events, max_bytes=config.outbox_max_bytes),
-        patience=patience or Patience(revive=broker.revive),
-    )
-    try:
-        yield outbox
-    finally:
-        outbox.close()
-        client.close()
-
-
-def left_over(config: RedisConfig) -> dict[Path, tuple[int, float | None]]:
-    """Files of the state folder in which events wait: how many, and the oldest's Unix seconds."""
-    folder = absolute(config.state_dir or default_state_dir()) / "outbox"
-    found: dict[Path, tuple[int, float | None]] = {}
-    for path in sorted(folder.glob("*.sqlite")):
-        with suppress(sqlite3.Error):
-            found[path] = waiting(path)
-    return {path: said for path, said in found.items() if said[0]}
-
-
-def _destination(broker: Broker) -> str:
-    """Which Redis, without a secret."""
-    database = broker.client.connection_pool.connection_kwargs.get("db", 0)
-    return f"{place(broker.client)}/{database}"
