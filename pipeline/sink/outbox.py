@@ -136,7 +136,7 @@ class Outbox:
             self._hold.append(events)
             if not is_file:
                 self._bound()
-        self._sender.wake()
+        self._sender.wake(urgent=not is_file)
 
     def flush(self, timeout_s: float) -> int:
         """Wait until Redis has everything; how many events are left."""
@@ -227,6 +227,7 @@ class Outbox:
             )
 
         while is_full():
+            self._sender.wake()
             tried_s = time.monotonic() - began_s
             late = patience.give_up_s is not None and tried_s > patience.give_up_s
             if late or self._closed or self._sender.crash or patience.stop.is_set():

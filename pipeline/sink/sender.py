@@ -7,6 +7,9 @@
                again every 30 s, so that the repair heals it
 
 Each change is one line in the log. Nothing is skipped: what comes later waits behind.
+
+What isn't urgent (a file's events: nobody waits for them) is gathered for ``GATHER_S`` and goes
+together: a trip to Redis takes longer than what goes with it.
 """
 
 import logging
@@ -29,6 +32,7 @@ Item = TypeVar("Item")
 TEND_S = 1.0  # between two looks at a backlog, while nothing moves
 BUSY_TEND_S = 10.0  # and while it never rests
 REFUSED_WAIT_S = 30.0
+GATHER_S = 0.05
 
 Flow = Literal["flowing", "waiting", "refused"]
 
@@ -85,6 +89,7 @@ class Sender(Generic[Item]):
         self._tend_at_s = 0.0
         self._closing = threading.Event()
         self._woken = threading.Event()
+        self._urgent = threading.Event()
         self._hurried = threading.Event()
         self._settled = threading.Condition()
         self._resting = False
@@ -97,16 +102,20 @@ class Sender(Generic[Item]):
         """Begin to send."""
         self._thread.start()
 
-    def wake(self) -> None:
-        """There is something to send."""
+    def wake(self, *, urgent: bool = True) -> None:
+        """There is something to send, at once or with what comes in the next ``GATHER_S``."""
         with self._settled:
             self._resting = False
+            if urgent:
+                self._urgent.set()
             self._woken.set()
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until nothing is left, trying again at once where it waited; whether that came."""
         self._hurried.set()
         with self._settled:
+            if not self._resting:
+                self._urgent.set()
             return self._settled.wait_for(
                 lambda: self._resting or not self._thread.is_alive(), timeout_s
             )
@@ -115,6 +124,7 @@ class Sender(Generic[Item]):
         """Stop after the batch in hand; what was not sent stays in the backlog."""
         self._closing.set()
         self._woken.set()
+        self._urgent.set()
         self._hurried.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -131,6 +141,9 @@ class Sender(Generic[Item]):
 
     def _step(self) -> None:
         self._woken.clear()
+        self._urgent.clear()
+        if self._closing.is_set():
+            return
         items = self._backlog.next()
         if not items:
             with self._settled:
@@ -138,6 +151,8 @@ class Sender(Generic[Item]):
                 self._settled.notify_all()
             if not self._woken.wait(TEND_S) or time.monotonic() > self._tend_at_s:
                 self._tend()
+            else:
+                self._urgent.wait(GATHER_S)
             return
         try:
             self._store(items)

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,41 @@ def test_events_come_out_in_order_and_leave_nothing(
     assert state.delivery_took.total == 1000
     assert state.delivery.flow == "flowing"
     assert state.trouble == ""
+
+
+def test_events_of_a_file_are_gathered_until_one_is_urgent(
+    server: RedisServer,
+    outboxes: Outboxes,
+    make_event: MakeEvent,
+    seqs: Seqs,
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.sink.sender.GATHER_S", 1000.0)
+    outbox = outboxes.open(server.port)
+    outbox.write([make_event(0)])
+    assert outbox.flush(20) == 0
+    outbox.write([make_event(1, source_kind="file")])
+    outbox.write([make_event(2, source_kind="file")])
+    time.sleep(0.3)
+    assert outbox.state.waiting == 2
+    outbox.write([make_event(3)])
+    wait_until(lambda: seqs(server) == [0, 1, 2, 3], "a camera's takes all with it")
+    outbox.write([make_event(4, source_kind="file")])
+    assert outbox.flush(20) == 0
+    outbox.write([make_event(5, source_kind="file")])
+    outbox.close()
+    assert seqs(server) == list(range(6))
+
+
+def test_a_file_that_waits_for_room_gathers_nothing(
+    server: RedisServer, outboxes: Outboxes, make_event: MakeEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.sink.sender.GATHER_S", 1000.0)
+    outbox = outboxes.open(server.port, limits=Limits(max_events=3))
+    for seq in range(20):
+        outbox.write([make_event(seq, source_kind="file")])
+    assert outbox.flush(20) == 0
 
 
 def test_what_waits_can_be_asked_for(outboxes: Outboxes, make_event: MakeEvent) -> None:
