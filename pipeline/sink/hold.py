@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pipeline import wire
 from pipeline.broker import private_folder
-from pipeline.records import ActionEvent
+from pipeline.records import ActionEvent, EventType
 from pipeline.sink.journal import Journal
 from pipeline.sink.journal_file import Damaged, Row, is_damage, salvage, set_aside
 
@@ -48,8 +48,10 @@ class Hold:
         self._journal: Journal | None = None
         self._held: Path | None = None
         self._unsaved: list[Row] = []
-        self._unnoted: dict[str, Row] = {}
-        """Of each event: what arrived last of it before the disk took it. The disk knows less."""
+        self._ongoing: dict[str, Row] = {}
+        """Of each live event that was written here and not ended: its latest row."""
+        self._noted = False
+        """The file knows what is open. Not if it is new, or took nothing for a while."""
         self._recent: deque[Row] = deque(maxlen=REMEMBERED)
         """The last of what waits, on disk or not: all of it, where it is as many."""
         self._last_id = 0
@@ -112,12 +114,6 @@ class Hold:
         self.bytes -= sum(len(row.body) for row in rows)
         while self._recent and self._recent[0].id <= self.arrived_id:
             self._recent.popleft()
-        for row in self._unsaved:
-            if row.id <= self.arrived_id and _is_live(row):
-                self._unnoted.pop(row.event.event_id, None)  # it comes last now
-                self._unnoted[row.event.event_id] = row
-        while len(self._unnoted) > REMEMBERED:
-            del self._unnoted[next(iter(self._unnoted))]
         self._unsaved = [row for row in self._unsaved if row.id > self.arrived_id]
         if self._journal is not None and not self._broken:
             try:
@@ -182,14 +178,20 @@ class Hold:
             self._recent.append(row)
             self.waiting += 1
             self.bytes += len(body)
+            if event.type is EventType.END:
+                self._ongoing.pop(event.event_id, None)
+            elif event.held_pts_s is not None:  # a file's is derived again with the same id
+                self._ongoing[event.event_id] = row
 
     def _save(self) -> None:
         if self._journal is None or self._broken:
             return
         try:
-            if self._unsaved or self._unnoted:
-                self._journal.append(self._unsaved, sent=self._unnoted.values())
-                self._unsaved, self._unnoted = [], {}
+            if self._unsaved or not self._noted:
+                self._journal.append(
+                    self._unsaved, still_open=None if self._noted else self._ongoing.values()
+                )
+                self._unsaved, self._noted = [], True
             if self.trouble:
                 self._journal.forget(self.arrived_id)
         except sqlite3.Error as error:
@@ -214,7 +216,7 @@ class Hold:
             self._refused(error)
             return
         self._journal, self._held = journal, journal.path
-        self._broken = self._unreadable = False
+        self._broken = self._unreadable = self._noted = False
         fresh, self._unsaved = self._unsaved, []
         self._recent.clear()
         self._last_id, self.arrived_id, self.waiting, self.bytes = last_id, 0, count, size
@@ -276,6 +278,7 @@ class Hold:
     def _refused(self, error: Exception) -> None:
         """The disk said no: one line, and again in a while."""
         self._try_disk_at_s = time.monotonic() + DISK_WAIT_S
+        self._noted = False
         self._broken = self._broken or _wants_reopening(error)
         said = getattr(error, "strerror", None) or str(error)
         if said != self.trouble:

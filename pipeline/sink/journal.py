@@ -81,12 +81,12 @@ class Journal:
             os.close(self._lock)
             raise
 
-    def append(self, rows: Sequence[Row], *, sent: Collection[Row] = ()) -> None:
+    def append(self, rows: Sequence[Row], *, still_open: Collection[Row] | None = None) -> None:
         """Add them, and note what they leave open; all or none.
 
         Args:
             rows: what waits.
-            sent: what has arrived without having been here, before these: it is noted alone.
+            still_open: all that is open after these, for a file that doesn't know it.
 
         Raises:
             sqlite3.Error: the disk is full, read-only, broken …
@@ -96,9 +96,11 @@ class Journal:
                 "INSERT INTO events VALUES (?, ?, ?, ?)",
                 [(row.id, row.written_s, row.event.arrived_s, row.body) for row in rows],
             )
-            for row in (*sent, *rows):
+            if still_open is not None:
+                self._db.execute("DELETE FROM open")
+            for row in rows if still_open is None else still_open:
                 self._note(row)
-        self._unsynced += len(sent) + len(rows)
+        self._unsynced += len(rows) + len(still_open or ())
 
     def read(self, after: int, count: int) -> list[Row]:
         """The oldest with a greater id."""
@@ -213,7 +215,7 @@ class Journal:
         event = row.event
         if event.type is EventType.END:
             self._db.execute("DELETE FROM open WHERE event_id = ?", (event.event_id,))
-        elif event.held_pts_s is not None:  # a file's is derived again with the same id
+        elif event.held_pts_s is not None:
             self._db.execute(
                 "INSERT OR REPLACE INTO open VALUES (?, ?, ?)",
                 (event.event_id, event.held_pts_s, row.body),

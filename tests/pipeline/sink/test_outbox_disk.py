@@ -268,9 +268,10 @@ def test_a_folder_that_is_deleted_under_it_is_made_again(
 def test_a_damage_under_way_costs_the_open_nothing(
     outboxes: Outboxes, make_event: MakeEvent, stored: Stored, folder: Path
 ) -> None:
-    """The events that are open in a living process aren't ended by the repair of its file."""
+    """What is open in a living process isn't ended by the repair of its file, but by the next."""
     port = free_port()
     outbox = outboxes.open(port)
+    outbox.write([make_event(0, event_id="quiet", held_pts_s=10.0)])
     outbox.write([make_event(seq, held_pts_s=20.0) for seq in range(3)])
     (path,) = folder.glob("*.sqlite")
     with path.open("r+b") as file:  # its log is whole, its pages aren't
@@ -280,6 +281,11 @@ def test_a_damage_under_way_costs_the_open_nothing(
     with RedisServer(port=port) as server:
         assert outbox.flush(20) == 0
         events = stored(server)
-    assert [event.seq for event in events][-3:] == [3, 4, 5]
-    assert all(Flag.INTERRUPTED not in event.flags for event in events)
-    assert all(event.type is not EventType.END for event in events)
+        assert [event.seq for event in events][-3:] == [3, 4, 5]
+        assert all(Flag.INTERRUPTED not in event.flags for event in events)
+        assert all(event.type is not EventType.END for event in events)
+        outbox.close()
+        assert outboxes.open(port).flush(20) == 0
+        ends = [event for event in stored(server) if event.type is EventType.END]
+    assert {end.event_id: end.end_pts_s for end in ends} == {"quiet": 10.0, "e0": 20.0}
+    assert all(Flag.INTERRUPTED in end.flags for end in ends)
