@@ -15,6 +15,7 @@ from actors.snapshot import Held, StreamState
 from actors.watch import Bounds, CameraWatch
 from pipeline.cpus import usable_cpus
 from pipeline.errors import SinkError
+from pipeline.stream import CameraState
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +31,18 @@ class Cameras:
         *,
         gone: Callable[[str], None],
         interrupted: Callable[[str], None],
+        taken_over: Callable[[StreamState], None],
     ) -> None:
         """``gone`` is told of a stream that was detached and that no actor has, ``interrupted`` of
-        a camera whose work was lost: nobody else would end its open events before it is back.
+        a camera whose work was lost: nobody else would end its open events before it is back, and
+        ``taken_over`` of how an adopted stream does, which says so at its next change alone.
         """
         self._parts = parts
         self._jobs = jobs
         self._bounds = bounds
         self._gone = gone
         self._interrupted = interrupted
+        self._taken_over = taken_over
         self.watches: dict[str, CameraWatch] = {}
         """By the actor's name."""
         self.streams_each = 1
@@ -46,6 +50,8 @@ class Cameras:
         """Actors that had to be started again."""
         self._left: dict[str, tuple[str, Held]] = {}
         """Streams that adopted camera actors work on and nobody has attached yet."""
+        self._unheard: set[str] = set()
+        """Streams that were taken over and have not said yet how they do."""
 
     def look(self, ask_every_s: float = 0.0) -> None:
         """Look at each once, and do what is due."""
@@ -78,6 +84,9 @@ class Cameras:
         """
         for state in states:
             job = self._jobs.note(camera, state)
+            if state.stream_id in self._unheard and state.tally.since_s:
+                self._unheard.discard(state.stream_id)
+                self._taken_over(state)
             if state.fatal and job is not None:
                 raise SinkError(state.fatal)
             if state.done:
@@ -86,11 +95,13 @@ class Cameras:
                 continue
             if state.lost is None:
                 self._jobs.ended(job)
+                if job.detached and state.state != CameraState.DETACHED:  # it ended before it heard
+                    self._gone(job.stream_id)
             else:
                 self._again(job, state.lost, orphaned=state.orphaned)
 
-    def adopt(self, found: Sequence[str]) -> None:
-        """Those that were left, and what they work on."""
+    def adopt(self, found: Sequence[str]) -> list[str]:
+        """Those that were left; the names of the streams that they work on."""
         names = [name for name in found if name.startswith(self._parts.name_of("camera-"))]
         said = self._parts.held(names)
         for name in set(names) - set(said):
@@ -99,6 +110,7 @@ class Cameras:
             self.watches[name] = CameraWatch(find(name), self._bounds)
             self._jobs.running[name] = {}
             self._left |= {one.source.stream_id: (name, one) for one in held}
+        return list(self._left)
 
     def take_over(self, job: Job) -> bool:
         """An adopted camera actor works on just this; else what it does under that name ends."""
@@ -111,6 +123,7 @@ class Cameras:
         job.recognizer = held.recognizer
         job.attempts = 1
         self._jobs.add(job, camera)
+        self._unheard.add(job.stream_id)
         if held.paused != job.paused:
             self.watches[camera].pause(job.stream_id, job.paused)
         return True
@@ -148,7 +161,9 @@ class Cameras:
 
     def _start_again(self, name: str, times_hung: int) -> None:
         jobs = self._jobs.lost(name)
-        self._left = {s: (c, held) for s, (c, held) in self._left.items() if c != name}
+        for stream_id in [s for s, (camera, _) in self._left.items() if camera == name]:
+            del self._left[stream_id]  # attached or not, its work is lost
+            self._gone(stream_id)
         self.start(name, times_hung=times_hung)
         for job in jobs:
             self._again(job, "the process that decoded it died")

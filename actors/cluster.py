@@ -17,7 +17,7 @@ from functools import partial
 
 import ray
 import ray._private.worker
-from ray._private import parameter, ray_constants, services
+from ray._private import parameter, ray_constants, services, utils
 from ray.exceptions import RayError
 
 from pipeline.errors import ConfigError
@@ -132,8 +132,12 @@ def _in_sessions_of_their_own() -> Iterator[None]:
     """What Ray starts is out of reach of signals for our process group, within the context.
 
     ``timeout`` sends SIGTERM to a whole group, and a terminal that closes SIGHUP: we end in order
-    then, for which Ray has to live. It ends with us all the same, as the kernel sees to.
+    then, for which Ray has to live. It ends with us all the same where the kernel sees to it; where
+    it doesn't, Ray has a process that ends its group.
     """
+    if not utils.detect_fate_sharing_support():
+        yield
+        return
     start = services.ConsolePopen
     services.ConsolePopen = partial(start, start_new_session=True)
     try:

@@ -60,7 +60,8 @@ class Deployment:
         self._in_config = {camera.name: camera for camera in config.cameras}
         self._sources = dict(_judged(config, where))
         """What was last attached and not detached since, by name."""
-        self._save(attached=_without(self._attached, self._in_config))  # the config has them now
+        attached = _without(self._attached, self._in_config)  # the config has them now
+        self._save(attached=attached, paused=self._paused & {*self._in_config, *attached})
 
     @property
     def names(self) -> list[str]:

@@ -8,7 +8,7 @@ Streams publish through its door, or through Ray from other machines; one at a t
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from threading import Lock
@@ -24,6 +24,7 @@ from pipeline.latency import PublishLatency
 from pipeline.records import ActionEvent, Scores, SessionEnd
 from pipeline.settings import EventSpec
 from pipeline.sink import Outbox, OutboxState, Patience, StatusPost, open_outbox
+from pipeline.wire import DETACHED
 
 GIVE_UP_S = 600.0  # files whose events find no room in the outbox for longer end with an error
 FLUSH_S = 20.0  # how long the end of a run waits for Redis; what is left then waits on disk
@@ -107,6 +108,16 @@ class Publisher:
             detector = self._detectors.pop(stream_id, None)
             if detector is not None:
                 self._write(detector.interrupt())
+
+    def keep_only(self, stream_ids: Collection[str]) -> None:
+        """Nobody works on any other stream: they are gone with who did."""
+        with self._one_at_a_time:
+            known = set(self._detectors)
+        if self._status is not None:
+            known |= set(self._status.streams)
+        for stream_id in sorted(known - set(stream_ids)):
+            self.forget(stream_id)
+            self.report(stream_id, DETACHED, "")
 
     def interrupt(self, stream_id: str) -> None:
         """Whoever worked on a stream died: end what it left open, however late another comes."""

@@ -6,13 +6,13 @@ Not for several threads: the supervisor holds its lock around each call but ``ta
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import GetTimeoutError, RayError
 
 from actors.pace import Pace
 from actors.parts import Parts, find
@@ -148,16 +148,27 @@ class Publishing:
         if self._watch is not None:
             self._watch.actor.forget.remote(stream_id)
 
+    def keep_only(self, stream_ids: Collection[str]) -> None:
+        """Have all other streams forgotten, and what they left open ended."""
+        if self._watch is not None:
+            self._watch.actor.keep_only.remote(stream_ids)
+
     def interrupt(self, stream_id: str) -> None:
         """Have what is open on a stream ended: nobody works on it just now."""
         if self._watch is not None:
             self._watch.actor.interrupt.remote(stream_id)
 
     def end_open(self, limit_s: float) -> None:
-        """Have ended what is open on all streams."""
+        """Have ended what is open on all streams.
+
+        Raises:
+            RayActorError: it is dead; another one in its place ends what was.
+        """
         if self._watch is not None:
-            with suppress(RayActorError, GetTimeoutError):
+            try:
                 ray.get(self._watch.actor.end_open.remote(), timeout=limit_s)
+            except GetTimeoutError:
+                log.warning("%s is silent; the next run ends what is open", self.name)
 
     def close(self) -> None:
         """Nothing more will come."""

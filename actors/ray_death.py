@@ -39,10 +39,12 @@ def ends_with_ray(say: Callable[[str], None]) -> Iterator[None]:
     def look() -> None:
         why = watch.wait(leaving)
         if why:
-            say(f"{why}; what was not sent yet is in the outbox, and the next run sends it")
-            watch.clean_up()
-            sys.stderr.flush()
-            os._exit(1)
+            try:
+                say(f"{why}; what was not sent yet is in the outbox, and the next run sends it")
+                watch.clean_up()
+                sys.stderr.flush()  # which may be a full disk's, or a terminal's that was closed
+            finally:
+                os._exit(1)
 
     if not watch.can_see:
         yield

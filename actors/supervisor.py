@@ -111,6 +111,7 @@ class Supervisor:
             self._bounds,
             gone=self._gone,
             interrupted=self._publishing.interrupt,
+            taken_over=self._say_again,
         )
         self._cameras.streams_each = streams_each
         recognizers = self._parts.recognizers
@@ -167,7 +168,7 @@ class Supervisor:
                 start()
             self._recognizers[name] = RecognizerWatch(name, start, self._bounds)
         self._publishing.start(adopted=self._publishing.name in found)
-        self._cameras.adopt(sorted(found))
+        self._publishing.keep_only(self._cameras.adopt(sorted(found)))
         while len(self._cameras.watches) < self._cameras_wanted:
             self._cameras.start(self._cameras.free_name())
         self._parts.await_recognizers(self._stop)
@@ -226,7 +227,7 @@ class Supervisor:
             recognizer = self._jobs.least_busy(self._parts.recognizers)
             job = Job(source=source, recognizer=recognizer, paused=paused)
             if not self._cameras.take_over(job):
-                self._publishing.interrupt(source.stream_id)  # its actor may have died unseen
+                self._publishing.forget(source.stream_id)  # of an actor that died unseen
                 self._jobs.add(job)
             self._cameras.make_room()
 
@@ -302,7 +303,11 @@ class Supervisor:
                     self._jobs.waiting.extend(self._jobs.lost(name))
             else:
                 self._cameras.note(name, states)
-        self._publishing.end_open(DRAIN_S)
+        try:
+            self._publishing.end_open(DRAIN_S)
+        except RayActorError:
+            with self._lock:
+                self._publishing.replace("died")
         with self._lock:
             self._jobs.stop()
 
@@ -326,9 +331,13 @@ class Supervisor:
     def _publisher_died(self) -> None:
         """The next has to know all that it knew."""
         self._jobs.publisher_died()
-        for name, state in self._jobs.states.items():
-            if since_s := state.tally.since_s:
-                self._publishing.report(name, state.state, state.detail, since_s=since_s)
+        for state in self._jobs.states.values():
+            self._say_again(state)
+
+    def _say_again(self, state: StreamState) -> None:
+        """Have a state known to a publisher that may not have heard of it."""
+        if since_s := state.tally.since_s:
+            self._publishing.report(state.stream_id, state.state, state.detail, since_s=since_s)
 
     def _gone(self, stream_id: str) -> None:
         """Say for a stream that no camera actor has that it is detached."""

@@ -20,7 +20,8 @@ from pipeline.records import ActionEvent, Clock, EventType, Flag, SourceKind
 
 SCHEMA_VERSION = 1
 DEFAULT_PREFIX = "actionstream"
-GONE = frozenset({"ended", "detached"})
+DETACHED = "detached"
+GONE = frozenset({"ended", DETACHED})
 """States of streams that nobody asks for any more."""
 
 _PLAIN = ("event_id", "seq", "type", "stream_id", "label")

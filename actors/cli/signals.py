@@ -15,7 +15,8 @@ SAME_S = 0.2  # ``timeout`` sends one to its child and one to the group; nobody 
 def stopped_by_signals(stop: Event | None = None) -> Iterator[Event]:
     """An event that the first signal sets; a second one interrupts at once.
 
-    A SIGHUP that is ignored, as ``nohup`` has it, stays so.
+    A SIGHUP that is ignored, as ``nohup`` has it, stays so. A second one is of the same terminal:
+    the shell passes it on, and so does the kernel.
     """
     stop = stop or Event()
     stopped_s = float("-inf")
@@ -25,7 +26,7 @@ def stopped_by_signals(stop: Event | None = None) -> Iterator[Event]:
         if not stop.is_set():
             stopped_s = time.monotonic()
             stop.set()
-        elif time.monotonic() - stopped_s > SAME_S:
+        elif number != signal.SIGHUP and time.monotonic() - stopped_s > SAME_S:
             raise KeyboardInterrupt
 
     before = {

@@ -84,10 +84,10 @@ class Hold:
         after = max(after, self.arrived_id)
         if len(self._recent) == self.waiting:
             return list(islice((row for row in self._recent if row.id > after), count))
+        saved = self._saved(lambda journal: journal.read(after, count))
         if self.reopens:
             return []  # what is on disk comes first, once it is opened again
-        fresh = [row for row in self._unsaved if row.id > after]
-        return (self._saved(lambda journal: journal.read(after, count)) + fresh)[:count]
+        return (saved + [row for row in self._unsaved if row.id > after])[:count]
 
     def oldest_live(self, after: int, count: int, *, in_memory_only: bool) -> list[Row]:
         """The first so many of cameras: those that may be dropped."""
@@ -105,6 +105,7 @@ class Hold:
             except (sqlite3.Error, ValueError) as error:
                 self._unreadable = isinstance(error, ValueError)
                 self._refused(error)
+                self._broken = True  # whatever it was: what waits there must not be passed over
         return []
 
     def arrived(self, rows: Sequence[Row]) -> None:
@@ -146,7 +147,7 @@ class Hold:
         now_s = time.monotonic()
         if now_s < self._try_disk_at_s:
             return
-        if self._journal is None or self._broken or not self._journal.path.exists():
+        if self._journal is None or self._broken or _is_gone(self._journal.path):
             self._open()
         elif self.trouble:
             self._save()
@@ -204,7 +205,7 @@ class Hold:
     def _open(self) -> None:
         """The first file that is free; rows in memory come after those in it."""
         if self._journal is not None:
-            if not self._journal.path.exists():  # somebody deleted it; its rows can still be read
+            if _is_gone(self._journal.path):  # somebody deleted it; its rows can still be read
                 self._unsaved = self.oldest(self.arrived_id, self.waiting)
             self._journal.close()
             self._journal = None
@@ -258,7 +259,10 @@ class Hold:
     def _adopt(self) -> None:
         """Take over the files of our name that nobody holds."""
         assert self._journal is not None
-        for path in sorted(self._folder.glob(f"{self._name}-*.sqlite")):
+        paths: list[Path] = []
+        with suppress(OSError):  # it is looked at again in a while
+            paths = sorted(self._folder.glob(f"{self._name}-*.sqlite"))
+        for path in paths:
             if path == self._held:
                 continue
             try:
@@ -292,6 +296,17 @@ class Hold:
 
 def _is_live(row: Row) -> bool:
     return row.event.source_kind == "live"
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether it was deleted. A folder that can't be looked into may still have it."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _wants_reopening(error: Exception) -> bool:

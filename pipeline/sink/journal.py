@@ -174,14 +174,13 @@ class Journal:
         os.close(self._lock)
 
     def remove(self) -> None:
-        """Give it back and delete it."""
+        """Give it back and delete it, or where that can't be, empty it."""
         with suppress(sqlite3.Error):
-            self._syncer.close()
-        with suppress(sqlite3.Error):
-            self._db.close()
-        for path in parts(self.path):
-            path.unlink(missing_ok=True)
-        os.close(self._lock)
+            self._db.executescript("DELETE FROM events; DELETE FROM open")
+        with suppress(OSError):
+            for path in parts(self.path):
+                path.unlink(missing_ok=True)
+        self.close()
 
     def _begin(self, every_row: bool) -> None:
         try:

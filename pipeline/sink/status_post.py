@@ -11,6 +11,7 @@ Who was killed tells nobody. So each line names its post, and the post says ever
 lives, in a key that Redis forgets after ``ALIVE_S``: a state whose key is gone held once.
 """
 
+import logging
 import secrets
 import threading
 import time
@@ -19,11 +20,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import redis
+from redis.exceptions import RedisError
 
 from pipeline import wire
-from pipeline.broker import Patience, private_client
+from pipeline.broker import Patience, explain, passes, private_client
 from pipeline.sink.redis_streams import STATUS_MAXLEN, StatusStream
 from pipeline.sink.sender import REFUSED_WAIT_S, Delivery, Sender
+
+log = logging.getLogger(__name__)
 
 MAX_WAITING = 1000
 FLUSH_S = 2.0
@@ -68,6 +72,8 @@ class StatusPost:
         """Of each stream that isn't gone; what was said longest ago comes first."""
         self._by = secrets.token_hex(4)
         self._beat_at_s = float("-inf")
+        self._mute = False
+        """Redis doesn't let it say that it lives."""
         self._stream = StatusStream(self._client, prefix)
         self._sender: Sender[wire.StatusLine | _Beat] = Sender(
             self,
@@ -84,6 +90,12 @@ class StatusPost:
     def delivery(self) -> Delivery:
         """How it is doing."""
         return self._sender.delivery
+
+    @property
+    def streams(self) -> list[str]:
+        """Names of those that are not gone."""
+        with self._lock:
+            return list(self._latest)
 
     def write_status(
         self, stream_id: str, state: str, detail: str = "", *, since_s: float | None = None
@@ -133,10 +145,17 @@ class StatusPost:
 
     def _store(self, items: Sequence[wire.StatusLine | _Beat]) -> None:
         (item,) = items
-        if isinstance(item, _Beat):
-            self._stream.be_alive(self._by, ALIVE_S)
-        else:
+        if not isinstance(item, _Beat):
             self._stream.store([item])
+            return
+        try:
+            self._stream.be_alive(self._by, ALIVE_S)
+        except RedisError as error:
+            if passes(error):
+                raise
+            if not self._mute:  # states go on without it
+                log.warning("%s; states will be shown as not of now", explain(error))
+            self._mute = True
 
     def _say(self, line: wire.StatusLine) -> None:
         self._count += 1

@@ -40,8 +40,10 @@ def gone_silent(
 ) -> frozenset[str]:
     """Names of streams whose teller died, or has not reached Redis for half a minute.
 
+    None, where we lack the right to ask.
+
     Raises:
-        BrokerError: Redis refuses.
+        BrokerError: Redis can't be reached.
     """
     told = [line for line in lines if line.by and line.state not in wire.GONE]
     tellers = sorted({line.by for line in told})
@@ -49,10 +51,11 @@ def gone_silent(
         with client.pipeline(transaction=False) as asking:
             for by in tellers:
                 asking.exists(wire.alive_key(by, prefix))
-            alive = {by for by, there in zip(tellers, asking.execute(), strict=True) if there}
+            said = asking.execute(raise_on_error=False)
     except RedisError as error:
         raise BrokerError(f"{place(client)}: {explain(error)}") from None
-    return frozenset(line.stream_id for line in told if line.by not in alive)
+    gone = {by for by, there in zip(tellers, said, strict=True) if there == 0}
+    return frozenset(line.stream_id for line in told if line.by in gone)
 
 
 def _newest_first(client: redis.Redis, key: str) -> Iterator[Entry]:

@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 
@@ -19,16 +20,18 @@ from actors.control import Control
 from actors.supervisor import Supervisor
 from actors.watch import Bounds
 from pipeline import wire
+from pipeline.cameras import CameraKnobs
 from pipeline.config import Config, EventConfig, RedisConfig
 from pipeline.errors import ConfigError
 from pipeline.model import load
 from pipeline.records import ActionEvent, EventType, Flag
 from pipeline.settle import origin_of, settle
 from pipeline.source import CameraSource, parse_address
+from pipeline.subscribe import latest_status
 from tests.chaos.rtsp import ChaosCamera
 from tests.footage import clip
 from tests.redis_server import RedisServer
-from tests.rtsp import transcode
+from tests.rtsp import dead_port, transcode
 
 WaitUntil = Callable[..., None]
 
@@ -197,6 +200,49 @@ def test_what_was_open_is_ended_though_its_camera_does_not_come_back(
     assert_whole_lives(stored(server))
 
 
+def test_what_is_open_is_ended_though_the_publisher_is_dead_when_the_run_ends(
+    ray_here: None, camera: ChaosCamera, server: RedisServer, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    with deployment(camera, server, tmp_path, Bounds()) as it:
+        wait_until(lambda: is_open(stored(server)[10:]), "one of many events is open", 60)
+        pid = pid_of(it.name_of("publisher"))
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+    assert not is_open(stored(server))
+    assert_whole_lives(stored(server))
+
+
+def test_a_camera_that_gave_up_before_it_heard_of_its_detach_is_detached(
+    ray_here: None, server: RedisServer, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    config = Config()
+    recognizer = load("default", device="cpu")
+    settings = settle(config, recognizer.spec)
+    redis = RedisConfig(url=SecretStr(f"redis://127.0.0.1:{server.port}"), state_dir=tmp_path)
+    gate = CameraSource(
+        stream_id="gate",
+        address=parse_address(f"rtsp://127.0.0.1:{dead_port()}/x"),
+        knobs=CameraKnobs.model_validate({"retry": {"max_attempts": 1}}),
+    )
+    origin = origin_of(recognizer, settings)
+    with (
+        server.client() as client,
+        Supervisor(
+            [gate], config, settings, origin, redis=redis, name=run_name(), stays=True
+        ) as it,
+    ):
+
+        def state() -> str | None:
+            line = latest_status(client).get("gate")
+            return line.state if line else None
+
+        it.step()
+        wait_until(lambda: state() == "failed", "it gave up, and we haven't looked", 30)
+        it.detach("gate")
+        wait_until(lambda: it.step() or not it.has("gate"), "it is gone", 30)
+        wait_until(lambda: state() == "detached", "it is said", 30)
+
+
 def is_open(events: list[ActionEvent]) -> bool:
     ended = {event.event_id for event in events if event.type is EventType.END}
     return any(event.event_id not in ended for event in events)
@@ -275,6 +321,9 @@ def hang(camera: object) -> None:
         work.state.tally.hanging = 2
 
 
+PATHS = {"gate": "gate", "yard": "yard"}
+
+
 class Runs:
     """``actionstream run`` with one config and state folder, again and again."""
 
@@ -284,9 +333,13 @@ class Runs:
         self._server = server
         self.children: list[subprocess.Popen[str]] = []
 
-    def start(self, *arguments: str, enter: float = 0.2) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, enter: float = 0.2, paths: Mapping[str, str] = PATHS, cores: int = 2
+    ) -> subprocess.Popen[str]:
+        """``paths``: of the camera under each name; ``cores``: as many actors have the cameras."""
+        usable = sorted(os.sched_getaffinity(0))[:cores]
         config = self.folder / "c.yaml"
-        cameras = [f"{{name: {n}, url: '{self._camera.url(n)}'}}" for n in ("gate", "yard")]
+        cameras = [f"{{name: {n}, url: '{self._camera.url(path)}'}}" for n, path in paths.items()]
         config.write_text(
             f"health: {{port: 0}}\nevents: {{enter: {enter}, exit: 0.1, background: []}}\n"
             f"redis: {{url: 'redis://127.0.0.1:{self._server.port}'}}\n"
@@ -297,16 +350,17 @@ class Runs:
             env=os.environ | {"ACTIONSTREAM_STATE_DIR": str(self.folder / "state")},
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=partial(os.sched_setaffinity, 0, usable),
         )
         self.children.append(child)
         return child
 
-    def score(self, child: subprocess.Popen[str]) -> bool:
+    def score(self, child: subprocess.Popen[str], count: int = 2) -> bool:
         """All cameras stream, and have for some windows."""
         assert child.poll() is None, child.communicate()[1]
         with suppress(ConfigError):
             cameras = Control(self.folder / "state").cameras()
-            return len(cameras) == 2 and all(int(str(each["windows"])) > 3 for each in cameras)
+            return len(cameras) == count and all(int(str(each["windows"])) > 3 for each in cameras)
         return False
 
 
@@ -338,7 +392,7 @@ def test_a_supervisor_that_is_killed_is_followed_by_one_that_adopts_its_actors(
     ray_here: None, runs: Runs, camera: ChaosCamera, server: RedisServer, wait_until: WaitUntil
 ) -> None:
     where = ("--address", ray.get_runtime_context().gcs_address)
-    first = runs.start(*where)
+    first = runs.start(*where, cores=1)
     wait_until(lambda: runs.score(first), "both are scored", 120)
     there = names()
     pids = {name: pid_of(name) for name in there}
@@ -346,13 +400,21 @@ def test_a_supervisor_that_is_killed_is_followed_by_one_that_adopts_its_actors(
     events = len(stored(server))
     wait_until(lambda: len(stored(server)) > events + 2, "events without a supervisor", 60)
 
-    second = runs.start(*where)
+    second = runs.start(*where, cores=1)
     wait_until(lambda: runs.score(second), "both are scored", 120)
     assert {name: pid_of(name) for name in names()} == pids
     assert camera.requests["connect"] == 2, "no camera was connected again"
     kill(second)
 
-    third = runs.start(*where, enter=0.25)
+    other = runs.start(*where, paths={"gate": "elsewhere"}, cores=1)
+    wait_until(lambda: runs.score(other, 1), "the one that is left is scored", 120)
+    with server.client() as client:
+        assert latest_status(client)["yard"].state == "detached"
+    yard = [event for event in stored(server) if event.stream_id == "yard"]
+    assert not is_open(yard), "nobody works on it any more"
+    kill(other)
+
+    third = runs.start(*where, enter=0.25, cores=1)
     wait_until(lambda: runs.score(third), "both are scored", 120)
     assert names() == there
     assert not {pid_of(name) for name in there} & set(pids.values()), "other settings, other actors"

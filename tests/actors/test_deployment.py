@@ -39,6 +39,7 @@ class Streams:
     def attach(self, source: CameraSource, *, paused: bool = False) -> None:
         assert source.stream_id not in self.there
         self.there[source.stream_id] = source
+        self.paused |= {source.stream_id} if paused else set()
         self.told.append(f"attach {source.stream_id}{' paused' * paused}")
 
     def detach(self, stream_id: str) -> None:
@@ -206,6 +207,16 @@ def test_what_is_attached_and_what_is_paused_survive_a_restart(deployed: Deploye
     assert streams.told == ["resume gate"]
     again.detach("hall")
     assert deployed()[0].names == ["gate", "yard"]
+
+
+def test_a_pause_is_forgotten_with_its_camera(deployed: Deployed, config: Path) -> None:
+    deployment, _ = deployed()
+    deployment.pause("gate")
+    written(config, YARD)
+    deployed()
+    written(config, GATE, YARD)
+    _, streams = deployed()
+    assert streams.paused == set()
 
 
 def test_a_camera_of_the_config_comes_back_and_a_config_takes_over_what_was_attached(

@@ -6,15 +6,20 @@ import resource
 import shutil
 import signal
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from pipeline.broker import EmbeddedServer
 from pipeline.records import ActionEvent, EventType, Flag
 from pipeline.sink import Patience
+from pipeline.sink.hold import REMEMBERED
+from pipeline.sink.journal import Journal
+from pipeline.sink.journal_file import Row
 from pipeline.sink.outbox import MEMORY_EVENTS
 from tests.pipeline.sink.conftest import Outboxes
 from tests.redis_server import RedisServer, free_port
@@ -167,6 +172,49 @@ def test_a_read_only_disk_is_said_and_events_go_on(
     finally:
         os.seteuid(0)
     assert seqs(server) == [0, 1, 2]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give up rights and take them back")
+def test_a_folder_that_can_not_be_looked_into_any_more_stops_nothing(
+    server: RedisServer, outboxes: Outboxes, make_event: MakeEvent, seqs: Seqs
+) -> None:
+    outbox = outboxes.open(server.port)
+    outbox.write([make_event(0)])
+    os.seteuid(65534)
+    try:
+        time.sleep(2.5)  # it is looked after twice
+        outbox.write([make_event(1)])
+        assert outbox.flush(20) == 0
+    finally:
+        os.seteuid(0)
+    assert seqs(server) == [0, 1]
+
+
+def test_what_can_not_be_read_for_a_moment_is_not_overtaken(
+    outboxes: Outboxes,
+    make_event: MakeEvent,
+    seqs: Seqs,
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There are more than are kept in memory, and the disk gives an error in one read."""
+    port, read, well = free_port(), Journal.read, Event()
+
+    def failing(journal: Journal, after: int, count: int) -> list[Row]:
+        if not well.is_set():
+            raise sqlite3.OperationalError("disk I/O error")
+        return read(journal, after, count)
+
+    outbox = outboxes.open(port)
+    outbox.write([make_event(seq) for seq in range(REMEMBERED + 500)])
+    monkeypatch.setattr(Journal, "read", failing)
+    with RedisServer(port=port) as server:
+        wait_until(lambda: outbox.state.trouble, "the disk to be asked in vain")
+        outbox.write([make_event(REMEMBERED + 500)])
+        time.sleep(0.5)
+        well.set()
+        wait_until(lambda: outbox.flush(5) == 0, "all to be sent")
+        assert seqs(server) == list(range(REMEMBERED + 501))
 
 
 @pytest.mark.parametrize("damage", ["all", "header", "body"])

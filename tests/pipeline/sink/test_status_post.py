@@ -10,6 +10,7 @@ import redis
 from pipeline import wire
 from pipeline.sink import StatusPost
 from pipeline.subscribe import gone_silent, latest_status
+from tests.redis_server import RedisServer
 
 WaitUntil = Callable[..., None]
 
@@ -101,6 +102,23 @@ def test_states_are_believed_while_who_told_them_lives(
         wait_until(lambda: silent() == {"hall", "yard"}, "the one that is gone is missed")
         redis_client.flushall()
         wait_until(lambda: redis_client.keys("actionstream:alive:*"), "an empty Redis is told")
+
+
+def test_states_go_on_for_a_user_who_may_not_say_that_he_lives(
+    server: RedisServer, wait_until: WaitUntil, caplog: pytest.LogCaptureFixture
+) -> None:
+    rights = ("~actionstream:status", "-@all", "+set", "+xadd", "+xrevrange", "+exists")
+    with server.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "old", "on", ">pw", *rights)
+    login = {"username": "old", "password": "pw", "decode_responses": True}
+    with redis.Redis(port=server.port, **login) as client:  # type: ignore[call-overload]
+        with closing(StatusPost(client)) as post:
+            post.write_status("gate", "connecting")
+            post.write_status("gate", "streaming")
+            wait_until(lambda: "streaming" in str(latest_status(client)), "both came")
+        assert gone_silent(client, latest_status(client).values()) == frozenset()
+    assert caplog.text.count("states will be shown as not of now") == 1
+    assert "lacks the rights" in caplog.text
 
 
 def test_a_state_that_names_nobody_is_believed_and_a_foreign_name_is_none(
