@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from actors.jobs import Job, Jobs
+from actors.pace import Pace
 from actors.parts import Parts, find, kill
 from actors.pulse import PartLost
 from actors.snapshot import Held, StreamState
@@ -46,6 +47,7 @@ class Cameras:
         self.watches: dict[str, CameraWatch] = {}
         """By the actor's name."""
         self.streams_each = 1
+        self._paces: dict[str, Pace] = {}
         self.restarts = 0
         """Actors that had to be started again."""
         self._left: dict[str, tuple[str, Held]] = {}
@@ -98,7 +100,7 @@ class Cameras:
                 if job.detached and state.state != CameraState.DETACHED:  # it ended before it heard
                     self._gone(job.stream_id)
             else:
-                self._again(job, state.lost, orphaned=state.orphaned)
+                self._again(job, state.lost, orphaned=state.orphaned, said=state.orphaned)
 
     def adopt(self, found: Sequence[str]) -> list[str]:
         """Those that were left; the names of the streams that they work on."""
@@ -136,23 +138,30 @@ class Cameras:
 
     def _look_at(self, name: str, camera: CameraWatch, ask_every_s: float) -> None:
         """What a camera actor said, what it is to do, and the next question, in this order."""
+        pace = self._paces.setdefault(name, Pace())
+        if pace.rests:
+            return
         try:
             states = camera.look()
         except PartLost as lost:
+            pace.lost()
             self._replace(name, str(lost), times_hung=camera.times_hung)
             return
+        if states:
+            pace.well()
         self.note(name, states)
         for job in self._jobs.hand_out(name, self.streams_each):
             camera.actor.attach.remote(job.source, job.recognizer, paused=job.paused)
         camera.ask(ask_every_s)
 
-    def _again(self, job: Job, why: str, *, orphaned: bool = False) -> None:
+    def _again(self, job: Job, why: str, *, orphaned: bool = False, said: bool = False) -> None:
+        """``said``: the death of an actor is why, of which there is a line already."""
         if job.detached:
             self._gone(job.stream_id)
             return
         if job.source.kind == "live":
             self._interrupted(job.stream_id)
-        self._jobs.again(job, why, orphaned=orphaned)
+        self._jobs.again(job, why, orphaned=orphaned, said=said)
 
     def _replace(self, name: str, why: str, *, times_hung: int = 0) -> None:
         log.warning("%s %s; it is started again", name, why)
@@ -166,4 +175,4 @@ class Cameras:
             self._gone(stream_id)
         self.start(name, times_hung=times_hung)
         for job in jobs:
-            self._again(job, "the process that decoded it died")
+            self._again(job, "the process that decoded it died", said=True)

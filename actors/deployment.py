@@ -105,7 +105,11 @@ class Deployment:
         self._save(attached=self._attached | {camera.name: attached})
         if password is not None:
             self._passwords[camera.name] = password
-        self._run(camera.name, source)
+        try:
+            self._run(camera.name, source)
+        except ConfigError:  # everything ends just now
+            self._save(attached=_without(self._attached, [camera.name]))
+            raise
         return f"{camera.name} is attached"
 
     def detach(self, name: str) -> str:

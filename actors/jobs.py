@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from actors.snapshot import StreamSnapshot, StreamState
 from pipeline.backoff import backoff_s
 from pipeline.errors import SourceError
+from pipeline.printable import without_passwords
 from pipeline.records import SourceKind
 from pipeline.source import Source
 from pipeline.tally import Outcome, Tally
@@ -29,6 +30,8 @@ MAX_ATTEMPTS = 3
 MAX_ORPHANED = 30  # the publisher may die many times under an archive, or be killed by a file
 AGAIN_S = 1.0  # before the second attempt, then twice as long each time
 MAX_AGAIN_S = 10.0
+INTERNAL = "internal"
+"""What is counted among the faults of a camera, and was none of its own."""
 MAX_DETACHED = 1000  # outcomes: cameras may come and go under new names for months
 
 
@@ -176,10 +179,11 @@ class Jobs:
             self.states[job.stream_id] = replace(state, tally=tally)
         return jobs
 
-    def again(self, job: Job, why: str, *, orphaned: bool = False) -> bool:
+    def again(self, job: Job, why: str, *, orphaned: bool = False, said: bool = False) -> bool:
         """Put a stream back in the queue; False: it has had its chances, and is given up.
 
-        ``orphaned``: another actor died, which is hardly the file's fault.
+        ``orphaned``: another actor died, which is hardly the file's fault. ``said``: people know
+        why; else the stream's state tells them.
         """
         state = self._state(job)
         job.orphaned += orphaned
@@ -189,8 +193,12 @@ class Jobs:
             self._outcome(state, SourceError(text))
             return False
         job.before = state.tally
+        detail = ""
+        if not said:
+            job.before.faults[INTERNAL] += 1
+            detail = without_passwords(f"{job.source.shown}: {why}")
         self.states[job.stream_id] = StreamState(
-            stream_id=job.stream_id, tally=replace(state.tally, state="starting")
+            stream_id=job.stream_id, tally=replace(state.tally, state="starting"), detail=detail
         )
         job.failures += 1
         job.not_before_s = self.now() + backoff_s(AGAIN_S, job.failures, at_most_s=MAX_AGAIN_S)

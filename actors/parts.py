@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from importlib.metadata import version
+from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
@@ -25,7 +26,9 @@ from actors.cluster import NAMESPACE
 from actors.publisher import Publisher
 from actors.recognizer import Recognizer
 from actors.snapshot import Held, PartSnapshot, RecognizerLoad, Role
-from pipeline.config import Config, RecognizerConfig, RedisConfig
+from pipeline.broker import settled
+from pipeline.bundle import DEFAULT
+from pipeline.config import Config, ModelConfig, RecognizerConfig, RedisConfig
 from pipeline.cpus import usable_cpus
 from pipeline.errors import ActionstreamError
 from pipeline.events import Origin
@@ -76,7 +79,7 @@ class Parts:
             max_task_retries=-1,
             max_concurrency=CALLS * self._callers + SPARE_CALLS,
         ).remote(
-            self._config.model,
+            _found_anywhere(self._config.model),
             self._batching(wait_for_company),
             digest=self._origin.model_digest,
             made_of=self.made_of,
@@ -106,6 +109,10 @@ class Parts:
         """The one publisher, on this machine: its outbox is in our state folder."""
         name = self.name_of("publisher")
         kill(name)
+        password = None
+        if redis is not None:  # it runs in the folder and environment in which Ray was started
+            password = os.environ.get(redis.password_env or "")
+            redis = settled(redis)
         here = NodeAffinitySchedulingStrategy(
             node_id=ray.get_runtime_context().get_node_id(), soft=False
         )
@@ -118,7 +125,14 @@ class Parts:
                 num_cpus=0,
                 scheduling_strategy=here,
             )
-            .remote(self._settings.events, self._origin, redis, keep=keep, made_of=self.made_of)
+            .remote(
+                self._settings.events,
+                self._origin,
+                redis,
+                password=password,
+                keep=keep,
+                made_of=self.made_of,
+            )
         )
 
     def start_camera(self, name: str) -> ActorHandle[Camera]:
@@ -183,6 +197,17 @@ class Parts:
         if config.workers is None and config.count > 1:
             changes["workers"] = max(1, usable_cpus() // (config.count * config.threads))
         return config.model_copy(update=changes)
+
+
+def _found_anywhere(model: ModelConfig) -> ModelConfig:
+    """The same for a process that runs in another folder."""
+    named = {"path": model.path, "labels": model.labels}
+    here = {
+        name: str(Path(path).absolute())
+        for name, path in named.items()
+        if path is not None and path != DEFAULT
+    }
+    return model.model_copy(update=here)
 
 
 def made_of(*what: object) -> str:

@@ -7,6 +7,7 @@ Streams publish through its door, or through Ray from other machines; one at a t
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
@@ -43,9 +44,10 @@ class Publisher:
         redis: RedisConfig | None,
         *,
         keep: bool,
+        password: str | None = None,
         made_of: str = "",
     ) -> None:
-        """``made_of``: see ``Parts``."""
+        """``password``: in place of ``password_env``; ``made_of``: see ``Parts``."""
         end_with_parent()
         self.made_of = made_of
         self._said = Said("pipeline")
@@ -61,6 +63,8 @@ class Publisher:
         self._status: StatusPost | None = None
         self._stack = ExitStack()
         if redis is not None:
+            if redis.password_env and password is not None:
+                os.environ[redis.password_env] = password
             broker = self._stack.enter_context(open_broker(redis, must_answer=False))
             patience = Patience(give_up_s=GIVE_UP_S, revive=broker.revive)
             self._outbox = self._stack.enter_context(open_outbox(redis, broker, patience=patience))

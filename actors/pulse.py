@@ -2,7 +2,9 @@
 
     ask() -> … look(): nothing yet … look(): the answer -> ask() -> …
 
-``look`` raises once the actor is dead, or has been silent for too long. Cost: 0.1 ms a look.
+``look`` raises once the actor is dead, or has been silent for too long. It can only be silent while
+it is asked, and somebody is there to hear it: a process that was stopped and goes on, or a machine
+that stood still, must not take all parts for dead. Cost: 0.1 ms a look.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 from pipeline.errors import ActionstreamError
 
 T = TypeVar("T")
+
+STILL_S = 2.0  # between two looks: more, and it was us who stood still
 
 
 class PartLost(ActionstreamError, RuntimeError):
@@ -49,17 +53,22 @@ class Pulse(Generic[T]):
         self._now = now
         self._ref: ray.ObjectRef[T] | None = None
         self._asked_s = -math.inf
+        self._looked_s = now()
         self.begin()
 
     def begin(self) -> None:
         """It is starting, now."""
         self._limit_s, self._since_s = self._start_s, self._now()
+        self._well = False
+        """It has answered, and was asked nothing since."""
 
     def ask(self, every_s: float = 0.0) -> None:
         """Ask, unless a question waits for its answer, or the last one was asked just now."""
         now_s = self._now()
         if self._ref is None and now_s - self._asked_s >= every_s:
             self._ref, self._asked_s = self._question(), now_s
+            if self._well:
+                self._well, self._since_s = False, now_s
 
     def look(self) -> T | None:
         """An answer, if there is a new one.
@@ -68,6 +77,10 @@ class Pulse(Generic[T]):
             PartDied: it is dead.
             PartLost: it is silent.
         """
+        now_s = self._now()
+        still_s, self._looked_s = now_s - self._looked_s, now_s
+        if still_s > STILL_S:
+            self._since_s += still_s
         if self._ref is not None and ray.wait([self._ref], timeout=0)[0]:
             ref, self._ref = self._ref, None
             try:
@@ -80,10 +93,10 @@ class Pulse(Generic[T]):
             except RayError:  # its answer could not be packed; it may be better at the next
                 pass
             else:
-                self._limit_s, self._since_s = self._answer_s, self._now()
+                self._limit_s, self._well = self._answer_s, True
                 return answer
-        silent_s = self._now() - self._since_s
-        if silent_s > self._limit_s:
+        silent_s = now_s - self._since_s
+        if silent_s > self._limit_s and not self._well:
             raise PartLost(f"has not answered for {silent_s:.0f} s")
         return None
 

@@ -56,7 +56,8 @@ class CameraWatch:
         self.times_hung = times_hung
         """How often one of this name was started again since its threads hung."""
         self._first_hung_limit_s = bounds.hung_s
-        self._hung_since_s: float | None = None
+        self._hung_since_s: dict[str, float] = {}
+        """Of each stream that can't be connected again, as too many of its threads hang."""
         self._good_since_s = time.monotonic()
         self._pulse: Pulse[list[StreamState]] = Pulse(
             actor.states.remote, start_s=START_TIMEOUT_S, answer_s=bounds.answer_s
@@ -73,14 +74,18 @@ class CameraWatch:
         if states is None:
             return ()
         now_s = time.monotonic()
-        if max((state.tally.hanging for state in states), default=0) < MAX_HUNG:
-            self._hung_since_s = None
+        hung = [
+            state.stream_id
+            for state in states
+            if state.tally.hanging >= MAX_HUNG and state.state != "paused"
+        ]
+        self._hung_since_s = {name: self._hung_since_s.get(name, now_s) for name in hung}
+        if not hung:
             if now_s - self._good_since_s > FORGIVEN_S:
                 self.times_hung = 0
             return states
-        self._hung_since_s = self._hung_since_s or now_s
         self._good_since_s = now_s
-        if now_s - self._hung_since_s > self._hung_limit_s:
+        if now_s - min(self._hung_since_s.values()) > self._hung_limit_s:
             self.times_hung += 1
             raise PartLost("has threads that hang in FFmpeg")
         return states

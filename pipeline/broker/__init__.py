@@ -29,7 +29,7 @@ from pipeline.broker.connect import (
 from pipeline.broker.embedded import EmbeddedServer, find_server
 from pipeline.broker.faults import code, explain, passes
 from pipeline.broker.patience import Patience, Revival, Trial, pause_s
-from pipeline.broker.state import default_state_dir, private_folder
+from pipeline.broker.state import default_state_dir, private_folder, settled
 from pipeline.config import RedisConfig
 from pipeline.errors import BrokerError
 
@@ -55,6 +55,7 @@ __all__ = [
     "private_client",
     "private_folder",
     "resolve",
+    "settled",
 ]
 
 log = logging.getLogger(__name__)

@@ -124,7 +124,7 @@ def check(client: redis.Redis, url: str) -> None:
         away = isinstance(error, RedisError) and passes(error)
         kind = BrokerAway if away else BrokerError
         raise kind(f"{mask(url)}: {explain(error)}{plain}") from None
-    except (TypeError, ValueError):  # what redis-py makes of a reply such as ":one\r\n"
+    except (AttributeError, TypeError, ValueError):  # what redis-py makes of ":one" or ":1"
         raise BrokerError(
             f"{mask(url)}: what answers is not a Redis server; check host and port"
         ) from None

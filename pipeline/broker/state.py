@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
+from pipeline.config import RedisConfig
 from pipeline.errors import BrokerError
 from pipeline.home import absolute
 from pipeline.printable import printable
@@ -38,6 +39,16 @@ def default_state_dir() -> Path:
     """``$XDG_STATE_HOME/actionstream``, or ``~/.local/state/actionstream``."""
     base = os.environ.get("XDG_STATE_HOME")
     return absolute(Path(base or "~/.local/state") / "actionstream")
+
+
+def settled(config: RedisConfig) -> RedisConfig:
+    """The same for a process that runs in another folder, with another environment."""
+    file = config.password_file
+    paths = {
+        "state_dir": absolute(config.state_dir or default_state_dir()),
+        "password_file": None if file is None else absolute(file),
+    }
+    return config.model_copy(update=paths)
 
 
 class StateFolder:

@@ -28,6 +28,7 @@ UNSPECIFIED = 2  # H.273: "image characteristics are unknown"
 COLOURS = frozenset({0, 1, UNSPECIFIED, 4, 5, 6, 7, 9})  # H.273 matrices that swscale converts
 RANGES = frozenset({0, 1, 2})
 MAX_ASPECT = 16  # of a pixel; beyond is damage, and would ask for a picture of any size
+MAX_SHAPE = 16  # of a picture as shown, one side over the other; beyond, its middle is taken
 MIN_CUT_PX = 2  # of a side: chroma may be stored for every other pixel
 BETWEEN = "yuv444p"  # chroma at full size, so that converting it needs no second scaling
 
@@ -37,7 +38,8 @@ class Scaler:
 
     def __init__(self, spec: PictureSpec) -> None:
         self._spec = spec
-        self._region_cutter, self._centre_cutter = _Cutter(), _Cutter()
+        self._region_cutter, self._middle_cutter = _Cutter(), _Cutter()
+        self._centre_cutter = _Cutter()
         self._shrinker = VideoReformatter()
         self._converter = VideoReformatter()
 
@@ -75,10 +77,13 @@ class Scaler:
             frame.color_range = 0
         if self._spec.region:
             frame = self._region_cutter.cut(frame, _box_of(self._spec.region, frame))
-        size = frame.width, frame.height
         if self._spec.fit == "letterbox":
+            size = frame.width, frame.height
             width, height = fit_inside(*size, pixel_aspect=pixel_aspect, long=self._spec.size_px)
-        else:
+        else:  # of a strip, all but the centre would be made large to be cut off
+            box = middle(frame.width, frame.height, pixel_aspect=pixel_aspect)
+            frame = self._middle_cutter.cut(frame, box)
+            size = frame.width, frame.height
             width, height = fit(*size, pixel_aspect=pixel_aspect, short=self._spec.short_side_px)
         return self._shrinker.reformat(
             frame, width=width, height=height, format=BETWEEN, interpolation=SHRINK, threads=1
@@ -164,11 +169,23 @@ def _upright(rows_HWC: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8
 
 
 @lru_cache(maxsize=16)  # asked for each sample, new for each size
+def middle(width: int, height: int, *, pixel_aspect: Fraction) -> Box:
+    """The middle of a picture, all of it unless it is a strip."""
+    aspect = _bounded(pixel_aspect)
+    kept_width = min(width, max(MIN_CUT_PX, int(MAX_SHAPE * height / aspect)))
+    kept_height = min(height, max(MIN_CUT_PX, int(MAX_SHAPE * width * aspect)))
+    return Box((width - kept_width) // 2, (height - kept_height) // 2, kept_width, kept_height)
+
+
+def _bounded(pixel_aspect: Fraction) -> Fraction:
+    """What may be believed of a pixel's width over its height."""
+    return pixel_aspect if 1 / MAX_ASPECT <= pixel_aspect <= MAX_ASPECT else Fraction(1)
+
+
+@lru_cache(maxsize=16)
 def fit(width: int, height: int, *, pixel_aspect: Fraction, short: int) -> tuple[int, int]:
     """Width and height, with square pixels, whose smaller one is ``short``."""
-    if not 1 / MAX_ASPECT <= pixel_aspect <= MAX_ASPECT:
-        pixel_aspect = Fraction(1)
-    shown_width = width * pixel_aspect
+    shown_width = width * _bounded(pixel_aspect)
     if shown_width < height:
         return short, max(short, round(short * height / shown_width))
     return max(short, round(short * shown_width / height)), short
@@ -177,9 +194,7 @@ def fit(width: int, height: int, *, pixel_aspect: Fraction, short: int) -> tuple
 @lru_cache(maxsize=16)
 def fit_inside(width: int, height: int, *, pixel_aspect: Fraction, long: int) -> tuple[int, int]:
     """Width and height, with square pixels, whose larger one is ``long``."""
-    if not 1 / MAX_ASPECT <= pixel_aspect <= MAX_ASPECT:
-        pixel_aspect = Fraction(1)
-    shown_width = width * pixel_aspect
+    shown_width = width * _bounded(pixel_aspect)
     if shown_width < height:
         return max(1, round(long * shown_width / height)), long
     return long, max(1, round(long * height / shown_width))

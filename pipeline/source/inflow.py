@@ -9,7 +9,7 @@ FFmpeg doesn't say which connection is its own. It is the one to the camera's po
 this process while nobody but this camera connects: cameras begin one after the other, each until
 its connection is there (a few milliseconds; a slow name server isn't waited for). One that isn't
 found that way, like that to a name's second address or to where a camera leads on, has time-outs
-alone. So have all but on Linux.
+alone; so have those that begin until it has connected. So have all but on Linux.
 """
 
 import os
@@ -26,11 +26,15 @@ from typing import Self
 MAX_BYTES = 128 << 20  # a camera's largest pictures have a hundredth of it
 FOUND_S = 0.2  # it appears at once, unless its name has to be asked for
 TURN_S = 1.0  # for others that begin
+LATE_S = 60.0  # until then every name server has answered, or was given up
 LOOK_S = 0.002
 COUNT = struct.Struct("=Q")
 COUNT_AT = 128  # tcp_info.tcpi_bytes_received, by linux/tcp.h; since Linux 4.1
 
 _beginning = Lock()
+_at_large: list[tuple[float, Callable[[], bool]]] = []
+"""Of each whose connection wasn't found: until when that may yet appear, and whether it has, or
+never will."""
 
 
 class Inflow:
@@ -51,22 +55,30 @@ class Inflow:
         Args:
             connect: begins it, and returns at once.
             port: the camera's; None: nothing is looked for.
-            over: nothing more will appear.
+            over: it is connected, or nothing more will appear.
 
         Raises:
             Exception: what ``connect`` raised.
         """
-        if port is None or not _beginning.acquire(timeout=TURN_S):
+        if port is None:
+            connect()
+            return cls()
+        late = (time.monotonic() + LATE_S, over)
+        if not _beginning.acquire(timeout=TURN_S):
+            _at_large.append(late)
             connect()
             return cls()
         try:
-            others = _inodes()
+            _at_large[:] = [
+                (until_s, settled)
+                for until_s, settled in _at_large
+                if time.monotonic() < until_s and not settled()
+            ]
+            others = None if _at_large else _inodes()
             connect()
-            until_s = time.monotonic() + FOUND_S
-            while others is not None and time.monotonic() < until_s and not over():
-                if (found := _other_than(others, port)) is not None:
-                    return cls(found, port)
-                time.sleep(LOOK_S)
+            if others is not None and (found := _found(others, port, over)) is not None:
+                return cls(found, port)
+            _at_large.append(late)
             return cls()
         finally:
             _beginning.release()
@@ -120,6 +132,17 @@ def _inodes() -> frozenset[int] | None:
         return frozenset(inode for _, inode in _sockets())
     except OSError:  # no Linux, or no descriptor left to look with
         return None
+
+
+def _found(others: frozenset[int], port: int, over: Callable[[], bool]) -> socket.socket | None:
+    """A connection to this port that appears in time beside those that were there."""
+    until_s = time.monotonic() + FOUND_S
+    while time.monotonic() < until_s:
+        last = over()
+        if (found := _other_than(others, port)) is not None or last:
+            return found
+        time.sleep(LOOK_S)
+    return None
 
 
 def _other_than(others: frozenset[int], port: int) -> socket.socket | None:

@@ -157,7 +157,9 @@ class WatchedFeed:
             target=self._read, args=(connect,), name=f"read {owner.stream_id}", daemon=True
         )
         self._inflow = Inflow.of(
-            self._thread.start, port=owner.port, over=lambda: not self._thread.is_alive()
+            self._thread.start,
+            port=owner.port,
+            over=lambda: self._opened.is_set() or not self._thread.is_alive(),
         )
         try:
             self._await_opened()

@@ -135,6 +135,8 @@ class CameraLife:
         self._now = now
         self._chance = chance
         self._streaming_since_s: float | None = None
+        self._picture_s = 0.0
+        """When the last one came."""
 
     def connect(self) -> None:
         """A connection is tried."""
@@ -145,10 +147,11 @@ class CameraLife:
     def picture(self) -> None:
         """A picture came: the first of a connection, the first after a stall, or any other."""
         self._expect(self.state in CONNECTED, "picture")
+        self._picture_s = self._now()
         if self.state is CameraState.STREAMING:
             return
         if self._streaming_since_s is None:
-            self._streaming_since_s = self._now()
+            self._streaming_since_s = self._picture_s
         self._enter(CameraState.STREAMING)
 
     def stall(self, detail: str) -> None:
@@ -161,7 +164,7 @@ class CameraLife:
         """The connection failed or was lost: seconds to wait, or None if it is given up."""
         self._expect(self.state in CONNECTED, "lose")
         since_s = self._streaming_since_s
-        if since_s is not None and self._now() - since_s >= self._retry.max_delay_s:
+        if since_s is not None and self._picture_s - since_s >= self._retry.max_delay_s:
             self.failures = 0
         self.failures += 1
         if fault is Fault.FORBIDDEN or 0 <= self._retry.max_attempts <= self.failures:

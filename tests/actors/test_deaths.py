@@ -74,7 +74,8 @@ def camera(video: Path) -> Iterator[ChaosCamera]:
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    with RedisServer("--appendonly", "yes") as here:
+    runner = ("--user", "runner", "on", ">pw", "~*", "+@all")
+    with RedisServer("--appendonly", "yes", *runner) as here:
         yield here
 
 
@@ -342,12 +343,14 @@ class Runs:
         cameras = [f"{{name: {n}, url: '{self._camera.url(path)}'}}" for n, path in paths.items()]
         config.write_text(
             f"health: {{port: 0}}\nevents: {{enter: {enter}, exit: 0.1, background: []}}\n"
-            f"redis: {{url: 'redis://127.0.0.1:{self._server.port}'}}\n"
+            f"redis: {{url: 'redis://runner@127.0.0.1:{self._server.port}', "
+            "password_env: RUNNER}\n"
             f"cameras: [{', '.join(cameras)}]\n"
         )
         child = subprocess.Popen(
             [sys.executable, "-c", COMMAND, "run", str(config), *arguments],
-            env=os.environ | {"ACTIONSTREAM_STATE_DIR": str(self.folder / "state")},
+            env=os.environ | {"ACTIONSTREAM_STATE_DIR": "state", "RUNNER": "pw"},
+            cwd=self.folder,  # Ray's own processes, where they are joined, know none of these
             stderr=subprocess.PIPE,
             text=True,
             preexec_fn=partial(os.sched_setaffinity, 0, usable),

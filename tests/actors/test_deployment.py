@@ -32,11 +32,14 @@ class Streams:
     def __init__(self) -> None:
         self.there: dict[str, CameraSource] = {}
         self.stuck: set[str] = set()
+        self.ends = False
         self.paused: set[str] = set()
         self.noted: dict[str, str] = {}
         self.told: list[str] = []
 
     def attach(self, source: CameraSource, *, paused: bool = False) -> None:
+        if self.ends:
+            raise ConfigError("the deployment ends")
         assert source.stream_id not in self.there
         self.there[source.stream_id] = source
         self.paused |= {source.stream_id} if paused else set()
@@ -206,6 +209,14 @@ def test_what_is_attached_and_what_is_paused_survive_a_restart(deployed: Deploye
     again.resume("gate")
     assert streams.told == ["resume gate"]
     again.detach("hall")
+    assert deployed()[0].names == ["gate", "yard"]
+
+
+def test_what_comes_while_everything_ends_is_not_there_the_next_time(deployed: Deployed) -> None:
+    deployment, streams = deployed()
+    streams.ends = True
+    with pytest.raises(ConfigError, match="the deployment ends"):
+        deployment.attach(HALL)
     assert deployed()[0].names == ["gate", "yard"]
 
 

@@ -97,6 +97,20 @@ def test_counts_go_on_from_what_was_last_known_of_a_dead_actor(jobs: Jobs, clock
     assert outcome.tally.balance() == []
 
 
+def test_why_a_stream_begins_anew_is_told_unless_it_is_known(jobs: Jobs, clock: Clock) -> None:
+    jobs.waiting.pop()  # the file
+    for said, detail in (
+        (False, "camera gate (rtsp://127.0.0.1:554/gate): out of memory"),
+        (True, ""),
+    ):
+        jobs.hand_out("camera-0", room=1)
+        (job,) = jobs.lost("camera-0")
+        jobs.again(job, "out of memory", said=said)
+        assert jobs.states["gate"].detail == detail
+        assert jobs.states["gate"].tally.faults == {"internal": 1}
+        clock.s += 60
+
+
 def test_a_file_is_given_up_after_its_attempts_and_a_camera_never(jobs: Jobs, clock: Clock) -> None:
     for attempt in range(1, MAX_ATTEMPTS + 3):
         jobs.hand_out("camera-0", room=2)

@@ -48,16 +48,39 @@ def test_a_question_is_asked_again_once_it_is_answered_and_the_pause_is_over() -
     assert pulse.look() == 3
 
 
-def test_a_pause_between_questions_is_no_silence_but_a_long_one_is() -> None:
-    asked = Asked()
-    pulse = asked.pulse()
+@ray.remote(num_cpus=0)
+class Mute:
+    def answer(self) -> int:
+        time.sleep(1000)
+        return 1
+
+
+def test_who_is_not_asked_is_not_silent_and_who_was_away_has_heard_nothing() -> None:
+    asked, mute = Asked(), Mute.remote()
+    pulse: Pulse[int] = Pulse(
+        lambda: asked.question() if asked.times < 1 else mute.answer.remote(),
+        start_s=60,
+        answer_s=10,
+        now=lambda: asked.now_s,
+    )
+
+    def look_for(seconds: int) -> None:
+        for _ in range(seconds):
+            asked.now_s += 1
+            assert pulse.look() is None
+
     pulse.ask()
-    pulse.look()
-    asked.now_s += 9
+    assert pulse.look() == 1
+    look_for(20)
+    pulse.ask()
+    look_for(9)
+    asked.now_s += 1000  # we were stopped, and go on
     assert pulse.look() is None
-    asked.now_s += 2
+    look_for(1)
+    asked.now_s += 1
     with pytest.raises(PartLost, match="11 s"):
         pulse.look()
+    ray.kill(mute)
 
 
 @ray.remote(num_cpus=0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.cameras import Region
 from pipeline.decode import Scaler
-from pipeline.decode.scale import as_stored, fit_inside
+from pipeline.decode.scale import MAX_SHAPE, as_stored, fit_inside
 from pipeline.settings import PictureSpec
 
 SIZE = 32
@@ -66,6 +66,19 @@ def test_a_region_follows_a_change_of_size() -> None:
     for width, height in ((128, 64), (64, 128), (200, 100)):
         high, _ = scaler.scale(quarters(width, height), pixel_aspect=Fraction(1))
         assert np.abs(high[2:-2, 2:-2].astype(int) - (0, 255, 0)).max() < 12
+
+
+@pytest.mark.parametrize(("width", "height"), [(4096, 8), (8, 4096), (4098, 2)])
+def test_of_a_strip_the_middle_is_seen_at_no_price(width: int, height: int) -> None:
+    """Scaled as a whole, to its shorter side, it would take hundreds of megabytes."""
+    picture = np.zeros((height, width, 3), np.uint8)
+    middle = np.s_[height // 2 - 64 : height // 2 + 64] if height > width else np.s_[:]
+    across = np.s_[width // 2 - 64 : width // 2 + 64] if width > height else np.s_[:]
+    picture[middle, across] = (255, 255, 255)
+    frame = VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+    scaler = Scaler(PictureSpec(size_px=SIZE, short_side_px=SIZE))
+    assert scaler.whole(frame, pixel_aspect=Fraction(1)).size <= 3 * SIZE * SIZE * MAX_SHAPE
+    assert seen(frame).min() > 240
 
 
 def test_letterboxing_shows_all_of_it_between_black_bars() -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -18,6 +18,7 @@ CHUNK = bytes(1 << 16)
 @pytest.fixture(autouse=True)
 def _less_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.source.inflow.MAX_BYTES", MAX_BYTES)
+    monkeypatch.setattr("pipeline.source.inflow._at_large", [])
 
 
 @pytest.fixture
@@ -134,6 +135,26 @@ def test_nothing_is_found_where_nothing_connects(server: socket.socket) -> None:
     inflow.close()
 
 
+def test_a_connection_that_comes_late_is_nobody_else_s(server: socket.socket) -> None:
+    """One camera's name takes long; meanwhile another begins, and connects to the same port."""
+    opened = Event()
+    Inflow.of(lambda: None, port=server.getsockname()[1], over=opened.is_set).close()
+    with ExitStack() as stack:
+        late: list[Connection] = []
+        other = Inflow.of(
+            lambda: late.append(stack.enter_context(connected(server))),
+            port=server.getsockname()[1],
+            over=lambda: True,
+        )
+        other.cut()
+        assert late[0].lives, "whose it is can't be told"
+        other.close()
+        opened.set()
+        with found(server) as (inflow, own):
+            inflow.cut()
+            assert not own.lives, "from now on it can be"
+
+
 def test_cameras_begin_one_after_the_other() -> None:
     at_work: set[int] = set()
     most: list[int] = []
@@ -145,6 +166,8 @@ def test_cameras_begin_one_after_the_other() -> None:
             at_work.add(number)
 
         def over() -> bool:
+            if number not in at_work:
+                return True
             most.append(len(at_work))
             if next(looks, None) is None:
                 at_work.remove(number)

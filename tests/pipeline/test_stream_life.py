@@ -55,6 +55,7 @@ class Line:
         if streamed_s is not None:
             self.life.picture()
             self.now_s += streamed_s
+            self.life.picture()
         delay_s = self.life.lose(fault, "gone")
         assert delay_s is not None
         return delay_s
@@ -68,6 +69,20 @@ def test_waits_grow_to_their_limit() -> None:
 def test_a_camera_that_sends_one_picture_and_dies_is_not_hammered() -> None:
     line = Line()
     assert [line.lost_after(0.1) for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_a_silence_is_no_good_time() -> None:
+    line = Line(RetryConfig(max_attempts=3, max_delay_s=5))
+    for _ in range(2):
+        line.life.connect()
+        line.life.picture()
+        line.now_s += 11
+        assert line.life.lose(Fault.STALL, "no picture for 10 s") is not None
+    line.life.connect()
+    line.life.picture()
+    line.now_s += 11
+    assert line.life.lose(Fault.STALL, "no picture for 10 s") is None
+    assert line.life.state is CameraState.FAILED
 
 
 def test_a_stream_that_was_good_for_a_while_begins_anew() -> None:
@@ -87,6 +102,7 @@ def test_a_stall_that_passes_is_no_failure_and_does_not_restart_the_good_time() 
     line.life.stall("no picture for 5 s")
     line.life.picture()
     line.now_s += 10
+    line.life.picture()
     assert line.life.lose(Fault.ENDED, "") == 1
     states = [state for state, _ in line.told]
     assert states[2:] == ["connecting", "streaming", "stalled", "streaming", "backoff"]

@@ -117,6 +117,25 @@ class _Babble(socketserver.BaseRequestHandler):
         self.request.sendall(b":one\r\n" * 9)
 
 
+class _Mimic(socketserver.BaseRequestHandler):
+    """Knows what a Redis says to most commands, and counts where it should describe itself."""
+
+    def handle(self) -> None:
+        while said := self.request.recv(4096):
+            for command in said.split(b"*")[1:]:
+                name = command.split(b"\r\n")[2]
+                self.request.sendall(
+                    {b"PING": b"+PONG", b"INFO": b":1"}.get(name, b"+OK") + b"\r\n"
+                )
+
+
+@pytest.fixture
+def mimicking_port() -> Iterator[int]:
+    """The port of what answers as a Redis does, but to INFO."""
+    with serving(_Mimic) as port:
+        yield port
+
+
 @pytest.fixture
 def babbling_port() -> Iterator[int]:
     """The port of what answers by numbers that are none."""

@@ -121,6 +121,10 @@ def test_what_only_begins_like_redis_is_none(babbling_port: int) -> None:
     assert "not a Redis server" in refusal(f"redis://:s3cret@127.0.0.1:{babbling_port}")
 
 
+def test_what_does_not_describe_itself_as_redis_does_is_none(mimicking_port: int) -> None:
+    assert "not a Redis server" in refusal(f"redis://:s3cret@127.0.0.1:{mimicking_port}")
+
+
 def test_every_setting_that_may_stand_in_the_query_is_understood(start_redis: StartRedis) -> None:
     query = "db=1&client_name=bell&username=default&socket_timeout=2&socket_connect_timeout=1.5"
     url = f"REDIS://127.0.0.1:{start_redis()}?{query}"
