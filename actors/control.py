@@ -98,7 +98,7 @@ class Control:
                 f"no deployment runs in {self._folder}; start one with: actionstream run CONFIG "
                 "(or name its folder by --state-dir)"
             ) from None
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):  # the second: too many wait already
             raise ConfigError(f"the deployment in {self._folder} doesn't answer") from None
         except (OSError, ValueError) as error:
             raise ConfigError(f"the deployment in {self._folder} is gone: {error}") from None
@@ -123,7 +123,11 @@ class ControlServer:
         self.folder = private_folder(folder_of(state_dir))
         self._path = _socket_path(self.folder, make=True)
         self._closing = Event()
-        self._lock = os.open(self.folder / "control.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        lock = self.folder / "control.lock"
+        try:
+            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(f"{lock}: can't be opened: {error.strerror}") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -132,9 +136,14 @@ class ControlServer:
                 f"a deployment runs in {self.folder} already; change it with actionstream attach, "
                 "detach or reload, or give this one another --state-dir"
             ) from None
-        self._path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self._path))
+        try:
+            self._path.unlink(missing_ok=True)
+            self._listener.bind(str(self._path))
+        except OSError as error:
+            self._listener.close()
+            os.close(self._lock)
+            raise ConfigError(f"{self._path}: can't be made: {error.strerror}") from None
         self._path.chmod(0o600)
         self._listener.listen(16)
         self._listener.settimeout(POLL_S)

@@ -40,7 +40,9 @@ log = logging.getLogger(__name__)
 ALIVE_S = 120.0  # a step waits for nobody, but for a machine that swaps
 START_S = 600.0  # Redis, Ray and recognizers, one after the other, may each take two minutes
 SEEN_S = 1.0  # a look is shared by all who ask within this time
-CLIENTS = 16  # at once; beyond, connections are closed: a page is never what fills the memory
+CLIENTS = 16  # at once: a page is never what fills the memory
+TURN_S = 0.05  # for a page to be done
+LEAVE_S = 0.5  # for a client that is hung up on
 CLIENT_S = 10.0  # from its connection to the end of its page
 POLL_S = 0.1  # how long the end of the server takes
 
@@ -152,6 +154,8 @@ class HealthServer(ThreadingHTTPServer):
     def __init__(self, health: Health, host: str, port: int) -> None:
         self.health = health
         self._room = BoundedSemaphore(CLIENTS)
+        self._lines: dict[int, socket.socket] = {}
+        """Of clients that are served, the oldest first."""
         if ":" in host:
             self.address_family = socket.AF_INET6
         super().__init__((host, port), _Handler)
@@ -162,14 +166,22 @@ class HealthServer(ThreadingHTTPServer):
         self.server_name, self.server_port = self.socket.getsockname()[:2]
 
     def process_request(self, request: object, client_address: object) -> None:
-        """A thread per client, up to a number."""
-        if not self._room.acquire(blocking=False):
-            self.shutdown_request(cast(socket.socket, request))
-            return
+        """A thread per client, up to a number; then who has been here longest has to go.
+
+        A page takes milliseconds, so that is somebody who says nothing.
+        """
+        line = cast(socket.socket, request)
+        if not self._room.acquire(timeout=TURN_S):
+            for oldest in list(self._lines.values())[:1]:
+                _hang_up(oldest)
+            if not self._room.acquire(timeout=LEAVE_S):
+                self.shutdown_request(line)
+                return
+        self._lines[id(line)] = line
         try:
-            super().process_request(cast(socket.socket, request), client_address)
+            super().process_request(line, client_address)
         except BaseException:  # no thread was to be had
-            self._room.release()
+            self._gone(line)
             raise
 
     def process_request_thread(self, request: object, client_address: object) -> None:
@@ -182,7 +194,11 @@ class HealthServer(ThreadingHTTPServer):
             super().process_request_thread(line, client_address)
         finally:
             patience.cancel()
-            self._room.release()
+            self._gone(line)
+
+    def _gone(self, line: socket.socket) -> None:
+        del self._lines[id(line)]
+        self._room.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away: no traceback."""

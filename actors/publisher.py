@@ -156,9 +156,10 @@ class Publisher:
         """Wait until Redis has every event; how many still wait on disk."""
         return 0 if self._outbox is None else self._outbox.flush(timeout_s)
 
-    def close(self) -> None:
-        """Nothing more will come."""
+    def close(self) -> tuple[int, list[str]]:
+        """Nothing more will come; how many events are lost, and its last words."""
         self._stack.close()
+        return 0 if self._outbox is None else self._outbox.lost, self._said.take()
 
     def _write(self, events: Sequence[ActionEvent]) -> None:
         if self._outbox is not None:

@@ -75,6 +75,8 @@ class Publishing:
         """``died`` is called once there is another one; see ``Publisher`` for the rest."""
         self.name = parts.name_of("publisher")
         self.restarts = 0
+        self.lost = 0
+        """Events that nobody took until the end."""
         self._parts = parts
         self._bounds = bounds
         self._redis = redis
@@ -174,4 +176,7 @@ class Publishing:
         """Nothing more will come."""
         if self._watch is not None:
             with suppress(RayError):
-                ray.get(self._watch.actor.close.remote(), timeout=CLOSE_S)
+                lost, said = ray.get(self._watch.actor.close.remote(), timeout=CLOSE_S)
+                self.lost += lost
+                for line in said:
+                    log.warning("%s", line)

@@ -14,8 +14,10 @@ from pathlib import Path
 
 from pipeline.broker import private_folder
 from pipeline.errors import ConfigError
+from pipeline.small_file import read_small
 
 VERSION = 1
+MAX_BYTES = 64 << 20  # 10,000 cameras, with all that each may say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +64,13 @@ class Roster:
 
     def _read(self) -> Noted:
         try:
-            text = self._path.read_text(encoding="utf-8")
+            data, _ = read_small(self._path, MAX_BYTES)
         except FileNotFoundError:
             return Noted()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{self._path}: can't be read: {error}") from None
+        except OSError as error:
+            raise ConfigError(f"{self._path}: can't be read: {error.strerror}") from None
         try:
-            return _parse(json.loads(text))
+            return _parse(json.loads(data))
         except (ValueError, RecursionError):
             raise ConfigError(
                 f"{self._path}: damaged, or of another version; move it away, and attach again "

@@ -127,6 +127,11 @@ class Supervisor:
         return self._restarts + self._cameras.restarts + self._publishing.restarts
 
     @property
+    def lost(self) -> int:
+        """Events that neither Redis nor the disk took until it was stopped; said by then."""
+        return self._publishing.lost
+
+    @property
     def states(self) -> dict[str, StreamState]:
         """Latest known state of every stream, by its name."""
         return dict(self._jobs.states)

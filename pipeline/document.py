@@ -6,15 +6,14 @@ does, and of a key that is there twice the first is dropped without a word. A me
 the file: what is odd in it may be a password.
 """
 
-import os
 import re
-import stat
 from pathlib import Path
 from typing import IO
 
 import yaml
 
 from pipeline.errors import ConfigError
+from pipeline.small_file import NoFile, read_small
 
 MAX_BYTES = 1 << 20  # 1,000 cameras take about 200 kB
 MAX_KEYS = 1_000  # of one section, what is merged into it included
@@ -34,10 +33,9 @@ def read_document(path: Path) -> tuple[dict[str, object], int]:
         ConfigError: the file can't be read, isn't YAML, or holds no mapping.
     """
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ConfigError(f"{path}: a folder, pipe or device; give a file")
-            mode, data = os.fstat(file.fileno()).st_mode, file.read(MAX_BYTES + 1)
+        data, status = read_small(path, MAX_BYTES + 1)
+    except NoFile as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
     except OSError as error:
         if _ADDRESS.search(str(path)):  # it may hold a password
             raise ConfigError(
@@ -65,7 +63,7 @@ def read_document(path: Path) -> tuple[dict[str, object], int]:
         document = {}
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: want keys such as 'data:', got a {type(document).__name__}")
-    return document, mode
+    return document, status.st_mode
 
 
 class _Loader(yaml.SafeLoader):
@@ -112,11 +110,6 @@ class _Loader(yaml.SafeLoader):
         if isinstance(made, str) and _NO_TEXT.search(made):
             raise _problem("a character that is no text", node.start_mark)
         return made
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Opening a pipe waits for whoever writes into it."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _problem(what: str, mark: yaml.Mark | None) -> yaml.constructor.ConstructorError:

@@ -5,6 +5,12 @@ from pathlib import Path
 
 _USER = re.compile(r"\b([a-z][a-z0-9+.-]*:/{1,2}).*(?<![:/]\*\*\*)@(?=[\w\[])", re.IGNORECASE)
 
+KNOWN_SCHEMES = frozenset(
+    "concat crypto data file ftp ftps hls http https mms pipe redis rediss rtmp rtmps rtp rtsp "
+    "rtsps sftp smb srt subfile tcp tls udp unix valkey valkeys ws wss".split()
+)
+"""Of addresses: what else stands before a colon may be a password that slipped."""
+
 
 def printable(text: Path | str) -> str:
     """With what is no text, ends a line or steers a terminal escaped."""

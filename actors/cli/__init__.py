@@ -12,13 +12,15 @@ def main() -> None:
     Exit codes: 0 all fine, 1 some input failed or events can't be written, 2 the call or the config
     is wrong.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:  # else the caller knows better, nohup for one
-        signal.signal(signal.SIGINT, _leave)
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    ours = [number for number, handler in usual.items() if signal.getsignal(number) is handler]
+    for number in ours:  # else the caller knows better, nohup for one
+        signal.signal(number, _leave)
     from actors.cli.app import app_for, call  # takes seconds, in which people press Ctrl-C
 
     app = app_for(sys.argv[1] if sys.argv[1:] else "")
-    signal.signal(signal.SIGINT, before)
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)  # raises KeyboardInterrupt
     call(app)
 
 

@@ -100,11 +100,13 @@ def analyze(
         stop = stack.enter_context(stopped_by_signals())
         bars = stack.enter_context(ProgressBars())
         if ray or address is not None:
-            outcomes = _on_ray(sources, settings, broker, lines, stop, bars, address)
+            outcomes, lost = _on_ray(sources, settings, broker, lines, stop, bars, address)
         else:
-            outcomes = _in_process(sources, settings, broker, lines, stop, bars)
+            outcomes, lost = _in_process(sources, settings, broker, lines, stop, bars)
         unsent = 0 if broker is None else _unsent(settings.redis, broker, stop)
     summary(outcomes)
+    if lost:
+        complain("analyse the files again once there is room")
     if unsent:
         complain(f"{unsent} events are left on disk; the next analyze or run sends them")
     if stop.is_set():
@@ -112,7 +114,7 @@ def analyze(
             "interrupted: open events were ended for now, the rest was not looked at; the same "
             "call again begins anew, and tells their true ends"
         )
-    failed = stop.is_set() or unsent or any(outcome.error for outcome in outcomes)
+    failed = stop.is_set() or lost or unsent or any(outcome.error for outcome in outcomes)
     return 1 if failed else 0
 
 
@@ -147,7 +149,7 @@ def _in_process(
     lines: JsonLinesSink | None,
     stop: Event,
     bars: ProgressBars,
-) -> list[Outcome]:
+) -> tuple[list[Outcome], int]:
     from pipeline.model import load_from  # these two bring torch
     from pipeline.run import run
 
@@ -155,6 +157,7 @@ def _in_process(
     sinks: list[Sink] = [lines] if lines else []
     report: Report = nobody
     tallies: dict[str, Tally] = {}
+    outbox = None
     with ExitStack() as stack:
         if broker is not None:
             patience = Patience(give_up_s=GIVE_UP_S, stop=stop, revive=broker.revive)
@@ -164,12 +167,13 @@ def _in_process(
             post = StatusPost(broker.client, config.redis.prefix, patience=patience)
             stack.callback(post.close)
             report = post.write_status
-        return _watched(
+        outcomes = _watched(
             lambda: run(
                 sources, recognizer, config, _Tee(sinks), stop=stop, report=report, tallies=tallies
             ),
             lambda: bars.update(tallies),
         )
+    return outcomes, outbox.lost if outbox else 0
 
 
 def _tell_repeats(outbox: Outbox) -> None:
@@ -221,7 +225,7 @@ def _on_ray(
     stop: Event,
     bars: ProgressBars,
     address: str | None,
-) -> list[Outcome]:
+) -> tuple[list[Outcome], int]:
     from actors.cluster import cluster, run_name
     from actors.ray_death import ends_with_ray
     from actors.supervisor import Supervisor
@@ -255,4 +259,5 @@ def _on_ray(
         supervisor.drain()
         if lines is not None:
             lines.write(supervisor.take_events())
-        return supervisor.outcomes
+        outcomes = supervisor.outcomes
+    return outcomes, supervisor.lost

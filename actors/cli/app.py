@@ -5,6 +5,8 @@ without. Ray is imported by the commands that need it, when they do.
 """
 
 import logging
+import os
+import signal
 import sys
 from importlib import import_module, metadata
 from typing import Annotated
@@ -15,6 +17,7 @@ from actors.cli.show import complain
 from pipeline.errors import ActionstreamError, SinkError, TrainingError
 
 INPUT_FAILED, CALL_WRONG = 1, 2
+INTERRUPTED = 128 + signal.SIGINT
 USAGE_ERRORS = typer.BadParameter.__mro__[1:3]  # typer has click inside, and doesn't export these
 
 EXTRA = "Got unexpected extra argument"
@@ -65,6 +68,13 @@ def app_for(asked: str) -> typer.Typer:
 
 def call(app: typer.Typer) -> None:
     """Run the command that was asked for, and exit."""
+    for descriptor in (0, 2):  # what is closed would be given to the first file or socket
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:  # Ray wants one
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - it is there to the end
     if sys.stdout is None:  # closed by the caller: what is asked for has nowhere to go
         complain("standard output is closed; send it to a file, or to /dev/null")
         sys.exit(CALL_WRONG)
@@ -73,12 +83,19 @@ def call(app: typer.Typer) -> None:
     logging.basicConfig(level=logging.WARNING, format="actionstream: %(message)s")
     try:
         code = app(standalone_mode=False)
+        if code == INTERRUPTED:  # typer's, of a Ctrl-C that nobody waited for
+            raise KeyboardInterrupt
     except USAGE_ERRORS as error:  # type: ignore[misc]
         said = error.format_message()
         if said.startswith(EXTRA):  # it quotes them, and one may be a password
             said = "Got more arguments than it takes; what else is there is given by --options"
         complain(f"{said} (see: actionstream {' '.join(sys.argv[1:2])} --help)")
         sys.exit(CALL_WRONG)
+    except SystemExit as ending:
+        if ending.code != signal.SIGTERM:
+            raise
+        complain("interrupted")  # Ray's handler: it was about to start
+        sys.exit(INPUT_FAILED)
     except (typer.Abort, KeyboardInterrupt):
         complain("interrupted")
         sys.exit(INPUT_FAILED)

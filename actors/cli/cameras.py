@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from getpass import GetPassWarning
 from pathlib import Path
 from typing import Annotated
 
@@ -117,6 +119,8 @@ def _password(ask: bool, *, env: str | None = None, file: Path | None = None) ->
     if ask and (env or file):
         raise ConfigError("--ask-password and another place for the password are given; keep one")
     if ask:
-        password: str = typer.prompt("password", hide_input=True, err=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", GetPassWarning)  # without a terminal it can be seen
+            password: str = typer.prompt("password", hide_input=True, err=True)
         return password
     return os.environ.get(env) if env else None

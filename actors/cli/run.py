@@ -94,7 +94,7 @@ def run(
     silent = [outcome.stream_id for outcome in outcomes if not outcome.tally.pictures]
     for name in silent:
         complain(f"camera {name}: not one picture came")
-    return 1 if silent else 0
+    return 1 if silent or supervisor.lost else 0
 
 
 @contextmanager

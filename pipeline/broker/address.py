@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from pipeline.broker.query import DATABASE, check_query, hide
 from pipeline.config import RedisConfig, read_secret
 from pipeline.errors import ConfigError
+from pipeline.printable import KNOWN_SCHEMES
 
 SCHEMES = ("redis", "rediss", "unix")
 _IN_QUERY = re.compile(r"([?&;])([^=&;?#@/]*)=[^&;]*")
@@ -137,5 +138,5 @@ def _check_server(parts: SplitResult, shown: str) -> None:
 
 def _scheme(url: str) -> str:
     """All that is shown of a URL in which a password can't be told from a host or a port."""
-    found = re.match(r"\w{1,16}://", url)
-    return found[0] if found else ""
+    found = re.match(r"(\w{1,16})://", url)
+    return found[0] if found and found[1].lower() in KNOWN_SCHEMES else ""

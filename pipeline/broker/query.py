@@ -91,7 +91,9 @@ def hide(query: str) -> str:
 def _hidden(piece: str) -> str:
     name, equals, value = piece.partition("=")
     if name in _SETTINGS and name != "password" and _PLAIN_VALUE.fullmatch(value):
-        return piece
+        is_path = name.startswith("ssl_")
+        if is_path or _SETTINGS[name][0](unquote_plus(value)):
+            return piece
     return f"{name}=***" if equals and _NAME.fullmatch(name) else "***"
 
 

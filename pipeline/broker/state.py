@@ -26,7 +26,9 @@ from pipeline.config import RedisConfig
 from pipeline.errors import BrokerError
 from pipeline.home import absolute
 from pipeline.printable import printable
+from pipeline.small_file import read_small
 
+MAX_NOTE_BYTES = 8192  # a path
 MAX_SOCKET_PATH = 100  # bytes; Linux takes 107, macOS 103
 OURS = ("*.lock", "lock", "socket", "outbox", "*.sock", "*.sqlite", "cameras.json")
 """What a state folder of ours, or one in it, has in it."""
@@ -59,13 +61,17 @@ class StateFolder:
 
     @property
     def socket(self) -> Path:
-        """Where the server listens, or will when it is started."""
-        note = self.path / "socket"
+        """Where the server listens, or will when it is started.
+
+        A note that names another place than this folder has, as in a copy of a folder, counts for
+        nothing: what it names may be anybody's.
+        """
         try:
-            noted = Path(note.read_text(encoding="utf-8", errors="surrogateescape").strip())
-        except FileNotFoundError:
+            data, _ = read_small(self.path / "socket", MAX_NOTE_BYTES)
+        except OSError:
             return self._choose_socket()
-        return noted if noted.is_absolute() and noted.parent.is_dir() else self._choose_socket()
+        noted = Path(os.fsdecode(data).strip())
+        return noted if self._is_ours(noted) else self._choose_socket()
 
     def note_socket(self, socket: Path) -> None:
         """Write down where it listens, for people and for processes with another environment.
@@ -76,14 +82,28 @@ class StateFolder:
         note.write_text(f"{socket}\n", encoding="utf-8", errors="surrogateescape")
         note.replace(self.path / "socket")
 
+    def _is_ours(self, noted: Path) -> bool:
+        if noted.name != "redis.sock":
+            return False
+        try:
+            if noted.parent.name == self._name:  # in whatever folder for such things there was
+                private_folder(noted.parent, may_be_link=False)
+                return True
+            return noted.parent.samefile(self.path)
+        except (OSError, BrokerError, ValueError):
+            return False
+
+    @property
+    def _name(self) -> str:
+        return f"actionstream-{os.getuid()}-{_short_hash(self.path.resolve())}"
+
     def _choose_socket(self) -> Path:
         here = self.path / "redis.sock"
         if len(os.fsencode(here)) <= MAX_SOCKET_PATH:
             return here
-        name = f"actionstream-{os.getuid()}-{_short_hash(self.path)}"
-        runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / name
+        runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / self._name
         if len(os.fsencode(runtime / "redis.sock")) > MAX_SOCKET_PATH:
-            runtime = Path("/tmp") / name
+            runtime = Path("/tmp") / self._name
         return private_folder(runtime, may_be_link=False) / "redis.sock"
 
     @contextmanager

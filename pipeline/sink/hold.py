@@ -165,7 +165,8 @@ class Hold:
         return journal if journal is not None and (due or journal.is_long) else None
 
     def close(self) -> None:
-        """Give back the file; what waits stays in it."""
+        """Give back the file; what waits stays in it, and what it doesn't take stays in memory."""
+        self._save()
         if self._journal is not None:
             self._journal.close()
             self._journal = None

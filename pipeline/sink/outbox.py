@@ -87,6 +87,8 @@ class Outbox:
         self._delivery_took = Histogram()
         self._said_at_s = float("-inf")
         self._closed = False
+        self.lost = 0
+        """Events that nobody took until it was closed: neither Redis nor the disk."""
         self._sender: Sender[Row] = Sender(
             self,
             lambda rows: stream.store([row.event for row in rows]),
@@ -161,9 +163,15 @@ class Outbox:
         with self._changed:
             self._closed = True
             self._hold.close()
+            self.lost = self._hold.in_memory
             self._changed.notify_all()
-        if left:
-            log.warning("%d events wait in the outbox for the next run", left)
+        if left > self.lost:
+            log.info("%d events wait in the outbox for the next run", left - self.lost)
+        if self.lost:
+            log.error(
+                "%d events are lost: Redis took none (%s), nor did the disk (%s)",
+                *(self.lost, self._sender.delivery.reason or "too slow", self._hold.trouble),
+            )
 
     # What follows is called by the sender's thread: it is a Backlog.
 

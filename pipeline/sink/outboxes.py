@@ -41,7 +41,9 @@ def left_over(config: RedisConfig) -> dict[Path, tuple[int, float | None]]:
     """Files of the state folder in which events wait: how many, and the oldest's Unix seconds."""
     found: dict[Path, tuple[int, float | None]] = {}
     for path in sorted(_folder(config).glob("*.sqlite")):
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error, OSError):
+            if not path.is_file():
+                continue
             found[path] = waiting(path)
     return {path: said for path, said in found.items() if said[0]}
 

@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pipeline.cameras import MAX_URL
 from pipeline.errors import ConfigError, SourceForbidden
+from pipeline.printable import KNOWN_SCHEMES
 from pipeline.tokens import holds_token, plain
 
 MAX_LOGIN = 127  # bytes of user:password, %-encoded: FFmpeg cuts longer ones without a word
@@ -59,7 +60,7 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
         raise ConfigError(f"the camera's URL has more than {MAX_URL} bytes")
     scheme, colon, _ = url.partition(":")
     if not colon or scheme.lower() not in SCHEMES:
-        shown = scheme.lower() if colon and scheme.isalnum() and len(scheme) <= 16 else "none"
+        shown = scheme.lower() if colon and scheme.lower() in KNOWN_SCHEMES else "none of these"
         raise SourceForbidden(
             f"a camera's URL must begin with rtsp:// or rtsps:// (its scheme is {shown}); "
             "to analyse a local file, use: actionstream analyze FILE"
@@ -83,10 +84,13 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
     if re.search(r"(?:^|[?&;])listen(?:$|[&;=])", parts.query):
         raise SourceForbidden("a camera's URL may not ask FFmpeg to listen; leave ?listen out")
     path = parts.path + (f"?{parts.query}" if parts.query else "")
-    if username is None and parts.username is not None:
-        username = unquote(parts.username)
-    if password is None and parts.password is not None:
-        password = unquote(parts.password)
+    try:
+        if username is None and parts.username is not None:
+            username = unquote(parts.username, errors="strict")
+        if password is None and parts.password is not None:
+            password = unquote(parts.password, errors="strict")
+    except UnicodeDecodeError:
+        raise ConfigError("what the camera's URL has as %XX in its login isn't UTF-8") from None
     if password is not None and not username:
         raise ConfigError("the camera has a password but no username; give both")
     address = Address(
@@ -102,6 +106,11 @@ def parse_address(url: str, *, username: str | None = None, password: str | None
 
 
 def _check_login(address: Address) -> None:
+    if address.username is not None and ":" in address.username:
+        raise ConfigError(
+            "the camera's username holds a colon; give the password apart, by password_env or "
+            "password_file"
+        )
     for what, text in (("username", address.username), ("password", address.password)):
         if text is not None and _NO_TEXT.search(text):
             raise ConfigError(f"the camera's {what} holds control characters, or isn't UTF-8")

@@ -1,11 +1,14 @@
 """A camera as a source: RTSP over TCP or UDP."""
 
+import ssl
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 from pipeline.cameras import CameraConfig, CameraKnobs
 from pipeline.config import read_secret
 from pipeline.errors import ActionstreamError, ConfigError
+from pipeline.home import absolute
 from pipeline.records import SourceKind
 from pipeline.source.address import Address, parse_address
 from pipeline.source.feed import Feed
@@ -88,4 +91,22 @@ def camera_source(config: CameraConfig, *, password: str | None = None) -> Camer
         )
     except ActionstreamError as error:
         raise ConfigError(f"{what}: {error}") from None
-    return CameraSource(stream_id=config.name, address=address, knobs=config.knobs())
+    knobs = config.knobs()
+    if knobs.tls_ca_file is not None:
+        knobs = knobs.model_copy(update={"tls_ca_file": _authorities(knobs.tls_ca_file, what)})
+    return CameraSource(stream_id=config.name, address=address, knobs=knobs)
+
+
+def _authorities(path: Path, what: str) -> Path:
+    """Where they are, looked at once: FFmpeg would blame the camera for a file that is none."""
+    path = absolute(path)
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise OSError
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except OSError:
+        raise ConfigError(
+            f"{what}: tls_ca_file {path} can't be used: no certificates in PEM, or not for us to "
+            "read"
+        ) from None
+    return path

@@ -58,7 +58,10 @@ class Feed:
             )
         except (av.FFmpegError, OSError, UnicodeError) as error:
             waited_s = time.monotonic() - began_s
-            raise _translate(error, shown, kind, waited_s, open_timeout_s) from None
+            doubt = "host, port and path"
+            if options.get("tls_verify") == "1":
+                doubt += ", and whether tls_ca_file holds who signed its certificate"
+            raise _translate(error, shown, kind, waited_s, open_timeout_s, doubt) from None
         video = self._container.streams.best("video")
         if not isinstance(video, VideoStream):
             sound = bool(self._container.streams.audio)
@@ -162,7 +165,12 @@ def _tagged_end(tag: str) -> Fraction | None:
 
 
 def _translate(
-    error: Exception, shown: str, kind: SourceKind, waited_s: float, timeout_s: float
+    error: Exception,
+    shown: str,
+    kind: SourceKind,
+    waited_s: float,
+    timeout_s: float,
+    doubt: str = "host, port and path",
 ) -> SourceError:
     """Our error for FFmpeg's, whose text may hold a password and is left behind."""
     if kind == "live" and waited_s >= 0.9 * timeout_s:  # both time-outs look like invalid data
@@ -181,6 +189,6 @@ def _translate(
         return SourceUnauthorized(f"{shown}: not allowed to read it; check its permissions")
     if kind == "live":
         return SourceUnreachable(
-            f"{shown}: can't be opened as RTSP ({type(error).__name__}); check host, port and path"
+            f"{shown}: can't be opened as RTSP ({type(error).__name__}); check {doubt}"
         )
     return NotAVideo(f"{shown}: no video can be found in it; is the file whole, and a video?")

@@ -299,6 +299,15 @@ def test_a_name_that_nobody_has_is_answered_with_those_there_are(deployed: Deplo
             wish("nobody")
 
 
+def test_a_pipe_in_the_place_of_the_file_is_waited_for_by_nobody(
+    config: Path, state_dir: Path
+) -> None:
+    state_dir.mkdir(mode=0o700, exist_ok=True)
+    os.mkfifo(state_dir / "cameras.json")
+    with pytest.raises(ConfigError, match=r"cameras\.json: can't be read: a folder, pipe"):
+        Deployment(load_config(config), config, state_dir)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 9}', '{"version": 1}'])
 def test_a_damaged_file_is_said_and_not_overwritten(
     deployed: Deployed, state_dir: Path, text: str

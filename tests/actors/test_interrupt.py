@@ -1,4 +1,4 @@
-"""Ctrl-C while a command is still importing what it needs."""
+"""Ctrl-C, or SIGTERM, while a command is still importing what it needs."""
 
 import signal
 import subprocess
@@ -13,7 +13,10 @@ COMMAND = "from actors.cli import main; main()"
 
 
 @pytest.mark.parametrize("library", ["_multiarray_umath", "libtorch_cpu", "libtorch_python"])
-def test_ctrl_c_while_it_starts_is_one_line(library: str, wait_until: Callable[..., None]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_starts_is_one_line(
+    library: str, number: signal.Signals, wait_until: Callable[..., None]
+) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", COMMAND, "model", "ls"],
         stdout=subprocess.DEVNULL,
@@ -23,7 +26,7 @@ def test_ctrl_c_while_it_starts_is_one_line(library: str, wait_until: Callable[.
     )
     maps = Path(f"/proc/{child.pid}/maps")
     wait_until(lambda: library in maps.read_text(), f"{library} is being loaded", timeout_s=100)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     _, errors = child.communicate(timeout=100)
     assert errors == "actionstream: interrupted\n"
     assert child.returncode == 1

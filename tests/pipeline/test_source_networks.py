@@ -1,6 +1,7 @@
 """Where cameras may be, and what FFmpeg is told of them."""
 
 import ipaddress
+import os
 import socket
 import ssl
 import subprocess
@@ -176,6 +177,32 @@ def test_rtsps_works_and_verifies_when_told_to(
         assert opened(CameraKnobs(tls_verify=True, tls_ca_file=certificate[0])) == 5
         with pytest.raises(SourceError):
             opened(CameraKnobs(tls_verify=True))
+
+
+def test_authorities_that_can_not_be_read_are_told_with_the_config(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no certificate")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("missing", "text", "pipe", "."):
+        config = CameraConfig.model_validate(
+            {"name": "gate", "url": "rtsps://10.0.0.1/a", "tls_ca_file": tmp_path / name}
+        )
+        with pytest.raises(ConfigError, match=r"camera 'gate': tls_ca_file .* can't be used"):
+            camera_source(config)
+
+
+@pytest.mark.parametrize("login", ["u:hunter2", "u%3Ahunter2"])
+def test_a_password_in_the_place_of_a_name_is_refused_unseen(login: str) -> None:
+    with pytest.raises(ConfigError, match="username holds a colon") as refused:
+        if "%" in login:
+            parse_address(f"rtsp://{login}@10.0.0.1/a")
+        else:
+            parse_address("rtsp://10.0.0.1/a", username=login)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_login_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ConfigError, match="isn't UTF-8"):
+        parse_address("rtsp://admin:%ff@10.0.0.1/a")
 
 
 @pytest.mark.parametrize(

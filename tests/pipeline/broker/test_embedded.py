@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -172,6 +173,29 @@ def test_a_long_path_gets_its_socket_elsewhere(
         assert broker.client.ping()
         monkeypatch.setenv("XDG_RUNTIME_DIR", "/tmp")  # another login: it reads the note
         assert EmbeddedServer(deep).socket == server.socket
+
+
+def test_what_the_note_of_another_folder_names_is_left_alone(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    copy = state_dir.parent / "copy"
+    with EmbeddedServer(state_dir) as server, server.client() as client:
+        shutil.copytree(state_dir, copy, ignore=shutil.ignore_patterns("*.sock"))
+        with EmbeddedServer(copy) as other:
+            assert other.socket.parent == copy
+        assert client.ping()
+        assert server.socket.exists()
+    victim = tmp_path / "redis.sock"
+    for path in (victim, tmp_path / f"actionstream-{os.getuid()}-000000000000" / "redis.sock"):
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.write_text("mine")
+        (copy / "socket").write_text(f"{path}\n")
+        with EmbeddedServer(copy) as other:
+            assert other.socket.parent == copy
+        assert path.read_text() == "mine"
+    (copy / "socket").unlink()
+    os.mkfifo(copy / "socket")
+    assert EmbeddedServer(copy).socket.parent == copy
 
 
 RACER = """

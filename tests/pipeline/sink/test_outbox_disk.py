@@ -139,6 +139,29 @@ def test_memory_is_bounded_while_the_disk_takes_nothing(
     assert state.waiting + state.dropped["door", "memory"] == MEMORY_EVENTS + 500
 
 
+def test_what_neither_redis_nor_the_disk_takes_is_said_to_be_lost(
+    outboxes: Outboxes, make_event: MakeEvent, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox = outboxes.open(free_port())
+    outbox.write([make_event(0)])
+    with files_no_longer_than(1):
+        outbox.write([make_event(1), make_event(2)])
+        outbox.close(0.0)
+    assert outbox.lost == 2
+    assert "2 events are lost: Redis took none (" in caplog.text
+
+
+def test_what_the_disk_takes_at_last_is_not_lost(outboxes: Outboxes, make_event: MakeEvent) -> None:
+    port = free_port()
+    outbox = outboxes.open(port)
+    with files_no_longer_than(1):
+        outbox.write([make_event(0)])
+        assert outbox.state.trouble
+    outbox.close(0.0)
+    assert outbox.lost == 0
+    assert outboxes.open(port).state.waiting == 1
+
+
 def test_a_folder_that_can_not_be_made_is_said_and_used_when_it_can(
     outboxes: Outboxes,
     make_event: MakeEvent,
