@@ -68,13 +68,7 @@ def app_for(asked: str) -> typer.Typer:
 
 def call(app: typer.Typer) -> None:
     """Run the command that was asked for, and exit."""
-    for descriptor in (0, 2):  # what is closed would be given to the first file or socket
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    if sys.stderr is None:  # Ray wants one
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - it is there to the end
+    _open_what_is_closed()
     if sys.stdout is None:  # closed by the caller: what is asked for has nowhere to go
         complain("standard output is closed; send it to a file, or to /dev/null")
         sys.exit(CALL_WRONG)
@@ -112,6 +106,17 @@ def call(app: typer.Typer) -> None:
         complain(f"can't write: {error.strerror or error}")
         sys.exit(INPUT_FAILED)
     sys.exit(code or 0)
+
+
+def _open_what_is_closed() -> None:
+    """Standard input and error: their numbers would be given to the next file or socket."""
+    for descriptor in (0, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:  # Ray wants one
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - it is there to the end
 
 
 def _show_version(wanted: bool) -> None:
