@@ -84,7 +84,7 @@ def _start_local() -> None:
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     for name, value in LOGS.items():
         os.environ.setdefault(name, value)
-    with _on_loopback(), _without_company(), _in_sessions_of_their_own():
+    with _on_loopback(), _without_company(), _in_groups_of_their_own():
         ray.init(
             address="local",
             namespace=NAMESPACE,
@@ -128,7 +128,7 @@ def _without_company() -> Iterator[None]:
 
 
 @contextmanager
-def _in_sessions_of_their_own() -> Iterator[None]:
+def _in_groups_of_their_own() -> Iterator[None]:
     """What Ray starts is out of reach of signals for our process group, within the context.
 
     ``timeout`` sends SIGTERM to a whole group, and a terminal that closes SIGHUP: we end in order
@@ -139,7 +139,7 @@ def _in_sessions_of_their_own() -> Iterator[None]:
         yield
         return
     start = services.ConsolePopen
-    services.ConsolePopen = partial(start, start_new_session=True)
+    services.ConsolePopen = partial(start, process_group=0)
     try:
         yield
     finally:
