@@ -15,6 +15,7 @@ from typing import TypedDict, cast, get_origin, get_type_hints
 import torch
 from torch import Tensor
 
+from pipeline.bundle import check_file
 from pipeline.errors import CheckpointRefused, ConfigError, TrainingError
 from pipeline.model.pickled import read_pickled
 from pipeline.training.config import TrainConfig, differences
@@ -88,7 +89,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         CheckpointRefused: damaged, of something else, or of another version.
+        ModelError: no file, which would be waited for.
     """
+    check_file(path)
     try:
         state = read_pickled(path)
     except CheckpointRefused as error:

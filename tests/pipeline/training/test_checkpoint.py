@@ -1,11 +1,12 @@
 """Checkpoints of a run that are none: each is refused with one line that says what to do."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from pipeline.errors import CheckpointRefused
+from pipeline.errors import CheckpointRefused, ModelError
 from pipeline.training.checkpoint import VERSION, Checkpoint, read_checkpoint, write_checkpoint
 
 
@@ -92,3 +93,9 @@ def test_one_too_deep_to_be_copied_is_refused(tmp_path: Path) -> None:
 def test_code_in_one_is_never_run(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.")
     assert "wants to run code" in refusal(tmp_path / "x.pt")
+
+
+def test_a_pipe_in_its_place_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "checkpoint.pt")
+    with pytest.raises(ModelError, match=r"checkpoint\.pt: a pipe or a device"):
+        read_checkpoint(tmp_path / "checkpoint.pt")
