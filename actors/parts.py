@@ -26,7 +26,6 @@ from actors.cluster import NAMESPACE
 from actors.publisher import Publisher
 from actors.recognizer import Recognizer
 from actors.snapshot import Held, PartSnapshot, RecognizerLoad, Role
-from pipeline.broker import settled
 from pipeline.bundle import DEFAULT
 from pipeline.config import Config, ModelConfig, RecognizerConfig, RedisConfig
 from pipeline.cpus import usable_cpus
@@ -109,10 +108,8 @@ class Parts:
         """The one publisher, on this machine: its outbox is in our state folder."""
         name = self.name_of("publisher")
         kill(name)
-        password = None
-        if redis is not None:  # it runs in the folder and environment in which Ray was started
-            password = os.environ.get(redis.password_env or "")
-            redis = settled(redis)
+        # it runs in the environment in which Ray was started
+        password = os.environ.get(redis.password_env or "") if redis else None
         here = NodeAffinitySchedulingStrategy(
             node_id=ray.get_runtime_context().get_node_id(), soft=False
         )

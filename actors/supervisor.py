@@ -29,6 +29,7 @@ from actors.parts import Parts, kill, made_of
 from actors.publishing import Publishing
 from actors.snapshot import PartSnapshot, StreamSnapshot, StreamState
 from actors.watch import Bounds, RecognizerWatch
+from pipeline.broker import settled
 from pipeline.config import Config, RedisConfig
 from pipeline.cpus import usable_cpus
 from pipeline.errors import ConfigError
@@ -84,6 +85,7 @@ class Supervisor:
         self._parts = Parts(
             name, config, settings, origin, callers=usable_cpus() if stays else self._cameras_wanted
         )
+        redis = settled(redis) if redis else None  # actors run where Ray was started
         url = redis.url.get_secret_value() if redis and redis.url else None
         of_config = (config.model, config.recognizer, config.decode)
         self._parts.made_of = made_of(*of_config, settings, origin, redis, url, keep_events)

@@ -20,10 +20,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError
 
 from pipeline import wire
-from pipeline.broker import Patience, explain, passes, private_client
+from pipeline.broker import Patience, explain, private_client
 from pipeline.sink.redis_streams import STATUS_MAXLEN, StatusStream
 from pipeline.sink.sender import REFUSED_WAIT_S, Delivery, Sender
 
@@ -150,9 +150,7 @@ class StatusPost:
             return
         try:
             self._stream.be_alive(self._by, ALIVE_S)
-        except RedisError as error:
-            if passes(error):
-                raise
+        except NoPermissionError as error:
             if not self._mute:  # states go on without it
                 log.warning("%s; states will be shown as not of now", explain(error))
             self._mute = True
