@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Thread
 
 import numpy as np
@@ -46,6 +47,24 @@ def _node(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def address() -> Address:
     return Door({"doubled": doubled, "fail": fail, "lambdas": lambdas}).address
+
+
+@contextmanager
+def _elsewhere() -> Iterator[tuple[Address, int]]:
+    """A door of a process of its own, and that process's id."""
+    script = (
+        "from actors import direct; from tests.actors import test_direct; import os, time\n"
+        "direct._node = lambda: 'this one'\n"
+        "door = direct.Door({'doubled': test_direct.doubled, 'die': lambda: os._exit(1)})\n"
+        "print(door.address.name[1:], flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        try:
+            yield Address(node="this one", name="\0" + child.stdout.readline().strip()), child.pid
+        finally:
+            child.kill()
 
 
 @pytest.fixture
@@ -88,21 +107,11 @@ def test_lines_do_not_wait_for_each_other(address: Address) -> None:
 
 
 def test_nobody_waits_for_a_process_that_died() -> None:
-    script = (
-        "from actors import direct; import os, time\n"
-        "direct._node = lambda: 'this one'\n"
-        "door = direct.Door({'die': lambda: os._exit(1)})\n"
-        "print(door.address.name[1:], flush=True); time.sleep(60)"
-    )
-    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    address = Address(node="this one", name="\0" + child.stdout.readline().strip())
-    with Line(address) as line, Line(address) as idle:
+    with _elsewhere() as (address, _), Line(address) as line, Line(address) as idle:
         with pytest.raises(HungUp):
             line.call("die")
         with pytest.raises(HungUp):
             idle.call("die")
-    child.communicate()  # until then it may still be found
     with pytest.raises(HungUp, match="refused"):
         Line(address)
 
@@ -121,21 +130,18 @@ def test_a_door_that_has_no_thread_left_hangs_up_and_opens_again(
         assert line.call("doubled", []) == []
 
 
-def test_a_door_that_has_no_descriptor_left_opens_again(address: Address) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lines = [Line(address)]
-    assert lines[0].call("doubled", []) == []
-    free = os.dup(0)
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, hard))  # for our end, not for the door's
-    try:
-        lines.append(Line(address))
-        time.sleep(0.3)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert lines[1].lend("doubled", [np.ones(3, np.uint8)]) == [6]
-    for line in lines:
-        line.close()
+def test_a_door_that_has_no_descriptor_left_opens_again() -> None:
+    with _elsewhere() as (address, process), Line(address):
+        soft, hard = resource.prlimit(process, resource.RLIMIT_NOFILE)
+        resource.prlimit(process, resource.RLIMIT_NOFILE, (3, hard))  # fewer than it has
+        with (
+            Line(address) as first,
+            Line(address) as second,
+        ):  # accept(2) had one ready for the first
+            time.sleep(0.3)
+            resource.prlimit(process, resource.RLIMIT_NOFILE, (soft, hard))
+            assert first.lend("doubled", [np.ones(2, np.uint8)]) == [4]
+            assert second.lend("doubled", [np.ones(3, np.uint8)]) == [6]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
