@@ -16,6 +16,7 @@ from pipeline.errors import ConfigError
 from pipeline.small_file import NoFile, read_small
 
 MAX_BYTES = 1 << 20  # 1,000 cameras take about 200 kB
+MAX_VALUES = 100_000  # of all lists and sections, keys included: two seconds of reading
 MAX_KEYS = 1_000  # of one section, what is merged into it included
 MAX_ALIASES = 10_000  # each may merge MAX_KEYS
 MAX_DIGITS = 400  # the largest float written out has 309
@@ -72,12 +73,19 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, stream: str | IO[str]) -> None:
         super().__init__(stream)
         self._aliases = 0
+        self._values = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            self._aliases += 1
-            if self._aliases > MAX_ALIASES:
-                raise _problem("too many aliases", parent.start_mark if parent else None)
+        self._values += 1
+        self._aliases += self.check_event(yaml.AliasEvent)
+        keys = len(parent.value) if isinstance(parent, yaml.MappingNode) else 0
+        for count, most, what in (
+            (self._values, MAX_VALUES, "too many values for a config"),
+            (self._aliases, MAX_ALIASES, "too many aliases"),
+            (keys, MAX_KEYS, "too many keys in one section"),
+        ):
+            if count > most:
+                raise _problem(what, parent.start_mark if parent else None)
         return super().compose_node(parent, index)
 
     def compose_mapping_node(self, anchor: dict[str, yaml.Node]) -> yaml.MappingNode:

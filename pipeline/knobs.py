@@ -12,6 +12,10 @@ MIN_SAMPLE_FPS = Fraction(1, 3600)
 MAX_DIGITS = 40
 MOST = 1e9  # 30 years in seconds; 10 times as many no longer fit into nanoseconds
 _HUGE = re.compile(r"e[+-]?\d{3}", re.IGNORECASE)
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
+)
+"""Of the letters and marks: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt)."""
 
 
 class Frozen(BaseModel):
@@ -46,7 +50,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def _one_way(name: str) -> str:
-    if not name.isprintable() or unicodedata.normalize("NFC", name) != name:
+    if not name.isprintable() or _UNSEEN.search(name) or unicodedata.normalize("NFC", name) != name:
         raise ValueError("holds characters that can't be seen, or can be written in two ways (NFC)")
     return name
 

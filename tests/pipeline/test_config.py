@@ -138,6 +138,8 @@ def test_a_camera_begins_with_the_defaults_and_overrides_any_of_them() -> None:
         ({"open_timeout_s": 1e9}, "less than or equal to 3600"),
         ({"name": "gate "}, "match"),
         ({"name": "ga\u200dte"}, "can't be seen"),
+        ({"name": "gate\u3164"}, "can't be seen"),
+        ({"name": "ga\ufe0fte"}, "can't be seen"),
         ({"name": "cafe\u0301"}, "two ways"),
         ({"frame_timeout_s": 0}, "greater than 0"),
         ({"corrupt": "drop"}, "keep"),

@@ -46,6 +46,8 @@ def complaint(path: Path, text: str | bytes) -> str:
         (MERGED, "too many keys"),
         ("\n".join(f"k{n}: 1" for n in range(2000)), "too many keys"),
         (f"a: [&a 1{', *a' * 20_000}]", "too many aliases"),
+        (f"a: [{'a,' * (MAX_BYTES // 2 - 10)}]", "line 1: not YAML: too many values"),
+        ("".join(f"{n:x}:\n" for n in range(150_000)), "line 1: not YAML: too many keys"),
         ("#" * (MAX_BYTES + 1), "larger than 1 MiB"),
         (b"a: caf\xe9", "not a text file in UTF-8"),
     ],
