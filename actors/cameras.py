@@ -30,6 +30,7 @@ class Cameras:
         jobs: Jobs,
         bounds: Bounds,
         *,
+        streams_each: int,
         gone: Callable[[str], None],
         interrupted: Callable[[str], None],
         taken_over: Callable[[StreamState], None],
@@ -46,7 +47,7 @@ class Cameras:
         self._taken_over = taken_over
         self.watches: dict[str, CameraWatch] = {}
         """By the actor's name."""
-        self.streams_each = 1
+        self._streams_each = streams_each
         self._paces: dict[str, Pace] = {}
         self.restarts = 0
         """Actors that had to be started again."""
@@ -76,7 +77,7 @@ class Cameras:
         streams = len(self._jobs.all())
         while len(self.watches) < min(streams, usable_cpus()):
             self.start(self.free_name())
-        self.streams_each = -(-streams // len(self.watches))
+        self._streams_each = -(-streams // len(self.watches))
 
     def note(self, camera: str, states: Sequence[StreamState]) -> None:
         """Take in what a camera says of its streams, and what has to be done about it.
@@ -150,7 +151,7 @@ class Cameras:
         if states:
             pace.well()
         self.note(name, states)
-        for job in self._jobs.hand_out(name, self.streams_each):
+        for job in self._jobs.hand_out(name, self._streams_each):
             camera.actor.attach.remote(job.source, job.recognizer, paused=job.paused)
         camera.ask(ask_every_s)
 

@@ -26,12 +26,12 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError
 from actors.cameras import Cameras
 from actors.jobs import Job, Jobs
 from actors.parts import Parts, kill, made_of
+from actors.plan import Plan
 from actors.publishing import Publishing
 from actors.snapshot import PartSnapshot, StreamSnapshot, StreamState
 from actors.watch import Bounds, RecognizerWatch
 from pipeline.broker import settled
 from pipeline.config import Config, RedisConfig
-from pipeline.cpus import usable_cpus
 from pipeline.errors import ConfigError
 from pipeline.events import Origin
 from pipeline.records import ActionEvent
@@ -46,8 +46,6 @@ POLL_S = 0.2
 CALM_S = 1.0  # between two questions while nothing is about to change: each costs 4 ms of CPU
 TAKE_S = 1.0  # for the publisher's events, which wait there if it is busy
 DRAIN_S = 30.0  # last windows are scored, and a connection that hangs is left after 2 s
-MANY_FILES = 4  # fewer don't fill a batch, and would wait for nothing
-FILES_PER_CAMERA = 2  # one decodes while the other waits for its windows; larger batches, too
 
 
 class Supervisor:
@@ -79,22 +77,13 @@ class Supervisor:
         self._stop = stop or Event()
         self._stays = stays
         self._bounds = bounds or Bounds()
-        self._live = stays or any(source.kind == "live" for source in sources)
-        cameras = min(len(sources), usable_cpus())
-        self._cameras_wanted = cameras if stays else max(1, cameras)
-        self._parts = Parts(
-            name, config, settings, origin, callers=usable_cpus() if stays else self._cameras_wanted
-        )
+        self._plan = Plan.of(sources, stays=stays)
+        self._parts = Parts(name, config, settings, origin, callers=self._plan.most_cameras)
         redis = settled(redis) if redis else None  # actors run where Ray was started
         url = redis.url.get_secret_value() if redis and redis.url else None
         of_config = (config.model, config.recognizer, config.decode)
         self._parts.made_of = made_of(*of_config, settings, origin, redis, url, keep_events)
         self.name_of = self._parts.name_of
-        streams_each = FILES_PER_CAMERA
-        if self._live and cameras:  # cameras all run at once
-            streams_each = -(-len(sources) // cameras)
-        self._at_once = min(len(sources), self._cameras_wanted * streams_each)
-        """Streams that run side by side."""
         self._lock = RLock()
         self._draining = False
         self._recognizers: dict[str, RecognizerWatch] = {}
@@ -104,18 +93,18 @@ class Supervisor:
             self._bounds,
             redis,
             keep=keep_events,
-            live=self._live,
+            live=self._plan.live,
             died=self._publisher_died,
         )
         self._cameras = Cameras(
             self._parts,
             self._jobs,
             self._bounds,
+            streams_each=self._plan.streams_each,
             gone=self._gone,
             interrupted=self._publishing.interrupt,
             taken_over=self._say_again,
         )
-        self._cameras.streams_each = streams_each
         recognizers = self._parts.recognizers
         for n, source in enumerate(sources):
             self._jobs.add(Job(source=source, recognizer=recognizers[n % len(recognizers)]))
@@ -168,15 +157,15 @@ class Supervisor:
             ActionstreamError: an actor can't do its work with this config.
         """
         found = self._parts.adopt()
-        many_files = not self._live and self._at_once >= MANY_FILES
+        wait = self._plan.waits_for_company
         for name in self._parts.recognizers:
-            start = partial(self._parts.start_recognizer, name, wait_for_company=many_files)
+            start = partial(self._parts.start_recognizer, name, wait_for_company=wait)
             if name not in found:
                 start()
             self._recognizers[name] = RecognizerWatch(name, start, self._bounds)
         self._publishing.start(adopted=self._publishing.name in found)
         self._publishing.keep_only(self._cameras.adopt(sorted(found)))
-        while len(self._cameras.watches) < self._cameras_wanted:
+        while len(self._cameras.watches) < self._plan.cameras:
             self._cameras.start(self._cameras.free_name())
         self._parts.await_recognizers(self._stop)
 
