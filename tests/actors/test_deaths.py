@@ -1,6 +1,7 @@
 """kill -9 of any part, and parts that live but are broken: the rest goes on, nothing is lost."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from actors.control import Control
 from actors.supervisor import Supervisor
 from actors.watch import Bounds
 from pipeline import wire
+from pipeline.bundle import DEFAULT_PATH
 from pipeline.cameras import CameraKnobs
 from pipeline.config import Config, EventConfig, RedisConfig
 from pipeline.errors import ConfigError
@@ -50,6 +52,7 @@ COMMAND = (
     "from ray._private import ray_constants; ray_constants.ENABLE_RAY_CLUSTER = False;"
     "from actors.cli import main; main()"
 )
+WEIGHTS = "weights.safetensors"
 PARTS = ("camera-0", "recognizer-0", "publisher")
 
 
@@ -332,6 +335,7 @@ class Runs:
         self.folder = folder
         self._camera = camera
         self._server = server
+        (folder / WEIGHTS).symlink_to(DEFAULT_PATH)
         self.children: list[subprocess.Popen[str]] = []
 
     def start(
@@ -342,7 +346,8 @@ class Runs:
         config = self.folder / "c.yaml"
         cameras = [f"{{name: {n}, url: '{self._camera.url(path)}'}}" for n, path in paths.items()]
         config.write_text(
-            f"health: {{port: 0}}\nevents: {{enter: {enter}, exit: 0.1, background: []}}\n"
+            f"model: {{path: {WEIGHTS}}}\nhealth: {{port: 0}}\n"
+            f"events: {{enter: {enter}, exit: 0.1, background: []}}\n"
             f"redis: {{url: 'redis://runner@127.0.0.1:{self._server.port}', "
             "password_env: RUNNER}\n"
             f"cameras: [{', '.join(cameras)}]\n"
@@ -457,6 +462,20 @@ def test_a_run_whose_ray_dies_or_that_is_killed_itself_is_started_again_and_lose
     events = stored(server)
     assert_whole_lives(events)
     assert any(Flag.INTERRUPTED in event.flags for event in events)
+
+
+def test_a_run_whose_events_neither_redis_nor_the_disk_took_says_so(
+    ray_here: None, runs: Runs, server: RedisServer, wait_until: WaitUntil
+) -> None:
+    outbox = runs.folder / "state" / "outbox"
+    outbox.parent.mkdir(mode=0o700)
+    outbox.write_text("where a folder should be")
+    child = runs.start("--address", ray.get_runtime_context().gcs_address, cores=1)
+    wait_until(lambda: runs.score(child), "both are scored", 120)
+    wait_until(lambda: is_open(stored(server)), "an event is open", 60)
+    server.kill()
+    child.send_signal(signal.SIGTERM)
+    assert re.search(r"\d+ events are lost: Redis took none", said_by(child, 1))
 
 
 def family_of(pid: int) -> set[int]:
