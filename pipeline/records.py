@@ -99,7 +99,6 @@ class Sample:
     """Time of the following grid point, as seen from this one."""
     pts_ns: int
     high_HWC: NDArray[np.uint8]
-    low_HWC: NDArray[np.uint8]
     corrupt: bool
     time_of_day: TimeOfDay
     arrived_s: float

@@ -1,4 +1,4 @@
-"""window: samples in, overlapping windows out.
+"""window: samples in, overlapping windows out, at the two resolutions that a network wants.
 
 In: the samples of a stream and the ends of its sessions. Out: ``Window``s of T grid points, each
 beginning at a multiple of ``hop``; at a session's end, one tail window if a sample is in none yet.
@@ -11,13 +11,16 @@ beginning at a multiple of ``hop``; at a session's end, one tail window if a sam
                              [8------)         the tail; 9 stands for the two points that never came
 
 The rule that is easy to get wrong: a window never straddles the end of a session.
-Cost: ``ring_bytes`` per stream, and one copy of a window's pixels when it is made.
+Cost: ``ring_bytes`` per stream, one copy of a window's pixels when it is made, and for a network
+that wants its Big frames small, one halving per pair: a window begins at an even ordinal, so these
+are the odd ones, and at a tail its last.
 """
 
 from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.records import (
     PLANNED_ENDS,
@@ -34,8 +37,11 @@ from pipeline.tally import Tally
 
 
 def ring_bytes(spec: WindowSpec, size_px: int) -> int:
-    """Bytes of pixels that one stream's ring holds: T pictures, high and low."""
-    return spec.frames * 3 * (size_px**2 + (size_px // 2) ** 2)
+    """Bytes of pixels that one stream's ring holds: T pictures, and T/2 at half the size if the
+    network wants its Big frames so.
+    """
+    low = spec.frames // 2 * (size_px // 2) ** 2 if spec.big_input == "low" else 0
+    return 3 * (spec.frames * size_px**2 + low)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +63,19 @@ class Windower:
     def __init__(self, spec: WindowSpec, *, size_px: int, tally: Tally) -> None:
         self._spec = spec
         self._tally = tally
-        half = size_px // 2
+        half, pairs = size_px // 2, spec.frames // 2
         self._high_THWC = np.zeros((spec.frames, size_px, size_px, 3), np.uint8)
-        self._low_THWC = np.zeros((spec.frames, half, half, 3), np.uint8)
+        self._low_PHWC: NDArray[np.uint8] | None = None
+        """Big frames at half the size, where they are wanted so."""
+        if spec.big_input == "low":
+            self._low_PHWC = np.zeros((pairs, half, half, 3), np.uint8)
         tally.ring_bytes = self.nbytes
         self._forget()
 
     @property
     def nbytes(self) -> int:
         """Bytes of pixels in the ring."""
-        return self._high_THWC.nbytes + self._low_THWC.nbytes
+        return self._high_THWC.nbytes + (0 if self._low_PHWC is None else self._low_PHWC.nbytes)
 
     @property
     def due(self) -> int:
@@ -78,9 +87,9 @@ class Windower:
         if not self._points:
             self._start = -(-sample.ordinal // self._spec.hop) * self._spec.hop
             self._covered = self._start
-        slot = sample.ordinal % self._spec.frames
-        self._high_THWC[slot] = sample.high_HWC
-        self._low_THWC[slot] = sample.low_HWC
+        self._high_THWC[sample.ordinal % self._spec.frames] = sample.high_HWC
+        if sample.ordinal % 2:
+            self._keep_low(sample.ordinal)
         self._points.append(
             _Point(
                 ordinal=sample.ordinal,
@@ -118,6 +127,7 @@ class Windower:
             return None
         if last.ordinal < self._covered or end.unfinished:
             return None
+        self._keep_low(last.ordinal)  # it may stand for a Big frame that never came
         self._tally.partial += 1
         flags = {Flag.PARTIAL} | ({Flag.TRUNCATED} if end.truncated else set())
         return self._made(end, self._start, last.ordinal, flags)
@@ -146,14 +156,24 @@ class Windower:
         T = self._spec.frames
         shown = np.minimum(np.arange(first, first + T), last)
         times = [points[ordinal - first].pts_ns for ordinal in shown]
-        big_THWC = self._low_THWC if self._spec.big_input == "low" else self._high_THWC
         self._tally.windows += 1
         return Window(
             span=span,
             pts_ns_T=read_only(np.array(times, np.int64)),
             little_PHWC=read_only(self._high_THWC[shown[0::2] % T]),
-            big_PHWC=read_only(big_THWC[shown[1::2] % T]),
+            big_PHWC=read_only(self._big(shown[1::2])),
         )
+
+    def _keep_low(self, ordinal: int) -> None:
+        """Halve a picture of the ring, as its pair's Big frame."""
+        if self._low_PHWC is not None:
+            high_HWC = self._high_THWC[ordinal % self._spec.frames]
+            self._low_PHWC[ordinal // 2 % len(self._low_PHWC)] = halve(high_HWC)
+
+    def _big(self, ordinals: NDArray[np.int64]) -> NDArray[np.uint8]:
+        if self._low_PHWC is None:
+            return self._high_THWC[ordinals % self._spec.frames]
+        return self._low_PHWC[ordinals // 2 % len(self._low_PHWC)]
 
     def _forget(self) -> None:
         self._points: deque[_Point] = deque(maxlen=self._spec.frames)
@@ -162,3 +182,17 @@ class Windower:
         """First ordinal of the next window."""
         self._covered = 0
         """First ordinal that no window holds yet."""
+
+
+def halve(high_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Mean of each 2x2 block, rounded half up; height and width must be even."""
+    height, width, channels = high_HWC.shape
+    rows: NDArray[np.uint16] = np.add(high_HWC[0::2], high_HWC[1::2], dtype=np.uint16)
+    row_HX = rows.reshape(height // 2, width * channels)
+    step = 2 * channels
+    low_HWC = np.empty((height // 2, width // 2, channels), np.uint8)
+    for channel in range(channels):  # long rows: numpy takes three times as long for short ones
+        low_HWC[:, :, channel] = (
+            row_HX[:, channel::step] + row_HX[:, channel + channels :: step] + 2
+        ) >> 2
+    return low_HWC

@@ -1,4 +1,4 @@
-"""decode: packets in, pictures on the sample grid out, at two resolutions.
+"""decode: packets in, small pictures on the sample grid out.
 
 In: a feed of packets. Out: ``Sample``s, and a ``SessionEnd`` wherever time breaks.
 The rule that is easy to get wrong: presentation time alone decides which pictures are looked at,
@@ -10,7 +10,7 @@ decoded (others may depend on them) but not converted.
 from pipeline.decode.decoder import Decoder
 from pipeline.decode.grid import Grid, Placement
 from pipeline.decode.pictures import PacketFeed, PictureReader
-from pipeline.decode.scale import Scaler, halve
+from pipeline.decode.scale import Scaler
 from pipeline.decode.timeline import Timeline
 
 __all__ = [
@@ -21,5 +21,4 @@ __all__ = [
     "Placement",
     "Scaler",
     "Timeline",
-    "halve",
 ]

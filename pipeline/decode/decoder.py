@@ -141,7 +141,7 @@ class Decoder:
         if not ordinals:
             return
         arrived_s = self._now()
-        high, low = self._small(picture.frame)
+        high_HWC = self._small(picture.frame)
         time_of_day = self._time_of_day(picture, pts_ns, arrived_s)
         for ordinal in ordinals:
             yield Sample(
@@ -150,14 +150,13 @@ class Decoder:
                 grid_ns=grid.time_ns(ordinal),
                 next_grid_ns=grid.time_ns(ordinal + 1),
                 pts_ns=pts_ns,
-                high_HWC=high,
-                low_HWC=low,
+                high_HWC=high_HWC,
                 corrupt=picture.corrupt,
                 time_of_day=time_of_day,
                 arrived_s=arrived_s,
             )
 
-    def _small(self, frame: VideoFrame) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _small(self, frame: VideoFrame) -> NDArray[np.uint8]:
         aspect = self._feed.stream.sample_aspect_ratio or Fraction(1)
         try:
             return self._scaler.scale(frame, pixel_aspect=aspect)

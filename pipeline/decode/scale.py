@@ -43,10 +43,8 @@ class Scaler:
         self._shrinker = VideoReformatter()
         self._converter = VideoReformatter()
 
-    def scale(
-        self, frame: VideoFrame, *, pixel_aspect: Fraction
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """High [S, S, 3] and low [S/2, S/2, 3], RGB, read-only.
+    def scale(self, frame: VideoFrame, *, pixel_aspect: Fraction) -> NDArray[np.uint8]:
+        """[S, S, 3], RGB, read-only.
 
         ``pixel_aspect`` is the width of a pixel over its height.
         """
@@ -60,7 +58,7 @@ class Scaler:
         else:
             centre = Box(left=left, top=top, width=size, height=size)
             high = _upright(self._rgb(self._centre_cutter.cut(small, centre)), frame)
-        return read_only(high), read_only(halve(high))
+        return read_only(high)
 
     def whole(self, frame: VideoFrame, *, pixel_aspect: Fraction) -> NDArray[np.uint8]:
         """The picture before crop or bars: [H, W, 3], RGB.
@@ -198,17 +196,3 @@ def fit_inside(width: int, height: int, *, pixel_aspect: Fraction, long: int) ->
     if shown_width < height:
         return max(1, round(long * shown_width / height)), long
     return long, max(1, round(long * height / shown_width))
-
-
-def halve(high_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Mean of each 2x2 block, rounded half up; height and width must be even."""
-    height, width, channels = high_HWC.shape
-    rows: NDArray[np.uint16] = np.add(high_HWC[0::2], high_HWC[1::2], dtype=np.uint16)
-    row_HX = rows.reshape(height // 2, width * channels)
-    step = 2 * channels
-    low_HWC = np.empty((height // 2, width // 2, channels), np.uint8)
-    for channel in range(channels):  # long rows: numpy takes three times as long for short ones
-        low_HWC[:, :, channel] = (
-            row_HX[:, channel::step] + row_HX[:, channel + channels :: step] + 2
-        ) >> 2
-    return low_HWC

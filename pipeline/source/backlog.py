@@ -114,9 +114,8 @@ class Backlog:
         """
         with self._changed:
             self._learn()
-            self._changed.wait_for(
-                lambda: not self._resting or self._ended, min(timeout_s, self._rest_left_s())
-            )
+            if self._resting and not self._ended:
+                self._changed.wait_for(self._is_over, min(timeout_s, self._rest_left_s()))
             if self._line:
                 rests = self._resting and not self._ended and self._rest_left_s() > 0
                 return None if rests else self._taken()
@@ -125,6 +124,9 @@ class Backlog:
             if self._ended:
                 raise EOFError
             return None
+
+    def _is_over(self) -> bool:
+        return not self._resting or self._ended
 
     def _taken(self) -> "Packet[VideoStream]":
         if self._resting:

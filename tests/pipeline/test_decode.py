@@ -22,7 +22,7 @@ from tests.clips import (
     write_clip,
     write_turned,
 )
-from tests.viewing import SIZE_PX, view
+from tests.viewing import view
 
 VP9 = {"cpu-used": "8", "deadline": "realtime"}
 B_FRAMES = QUICK | {"x264-params": "bframes=3:b-adapt=0"}
@@ -120,13 +120,6 @@ def test_a_turned_video_is_shown_upright(
 ) -> None:
     seen = view(write_turned(tmp_path / "clip.mp4", clockwise, size=size))
     assert seen.numbers == due(25)
-
-
-def test_low_is_the_mean_of_high(tmp_path: Path) -> None:
-    sample = view(write_clip(tmp_path / "clip.mp4")).samples[3]
-    blocks = sample.high_HWC.reshape(SIZE_PX // 2, 2, SIZE_PX // 2, 2, 3).astype(float)
-    assert np.array_equal(sample.low_HWC, np.floor(blocks.mean(axis=(1, 3)) + 0.5))
-    assert not sample.high_HWC.flags.writeable and not sample.low_HWC.flags.writeable
 
 
 def test_a_file_seen_twice_gives_the_same_windows_to_the_pixel(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_the_centre_is_what_the_pipeline_itself_sees(tmp_path: Path) -> None:
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
         scaler = Scaler(PictureSpec(size_px=SHORT, short_side_px=SHORT))
-        high, _ = scaler.scale(frame, pixel_aspect=Fraction(1))
+        high = scaler.scale(frame, pixel_aspect=Fraction(1))
     left = (clip.shape[2] - SHORT) // 2
     assert (clip[0, :, left : left + SHORT] == high).all()
 
