@@ -44,7 +44,7 @@ def ring_bytes(spec: WindowSpec, size_px: int) -> int:
     return 3 * (spec.frames * size_px**2 + low)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Point:
     """What the ring remembers of a sample, beside its pixels."""
 

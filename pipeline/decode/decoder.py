@@ -19,6 +19,7 @@ from pipeline.records import NS, Clock, EndReason, Sample, Session, SessionEnd, 
 from pipeline.settings import GridSpec, PictureSpec
 from pipeline.tally import Tally
 
+SQUARE = Fraction(1)
 LEAD_NS = NS // 20  # one picture, mostly
 HEADER_SLACK_S = Fraction(1, 4)  # headers round, and the last picture's duration may be a guess
 
@@ -95,7 +96,9 @@ class Decoder:
             if placement.ended:
                 yield self._end(session, placement.ended, last_ns)
                 session = self._new_session()
-            yield from self._samples_of(picture, pts_ns, placement.ordinals, session, grid)
+            self._tally.position_ns = pts_ns - grid.origin_ns
+            if placement.ordinals:
+                yield from self._samples_of(picture, pts_ns, placement.ordinals, session, grid)
         if self._grid is not None:
             yield self._end(session, EndReason.END, self._grid.last_ns)
 
@@ -137,9 +140,6 @@ class Decoder:
     def _samples_of(
         self, picture: Picture, pts_ns: int, ordinals: range, session: Session, grid: Grid
     ) -> Iterator[Sample]:
-        self._tally.position_ns = pts_ns - grid.origin_ns
-        if not ordinals:
-            return
         arrived_s = self._now()
         high_HWC = self._small(picture.frame)
         time_of_day = self._time_of_day(picture, pts_ns, arrived_s)
@@ -157,7 +157,7 @@ class Decoder:
             )
 
     def _small(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        aspect = self._feed.stream.sample_aspect_ratio or Fraction(1)
+        aspect = self._feed.stream.sample_aspect_ratio or SQUARE
         try:
             return self._scaler.scale(frame, pixel_aspect=aspect)
         except av.FFmpegError:

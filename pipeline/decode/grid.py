@@ -34,6 +34,10 @@ class Placement:
     """The session that ended right before this picture, if one did."""
 
 
+BETWEEN = Placement(range(0))
+"""Of most pictures: between two points."""
+
+
 class Grid:
     """Sampling grid of one stream."""
 
@@ -99,10 +103,12 @@ class Grid:
         return self._fill(pts_ns)
 
     def _fill(self, pts_ns: int, ended: EndReason | None = None) -> Placement:
-        filled = range(self._next, max(self._next, self._point_at(pts_ns) + 1))
-        self._next = filled.stop
         self._last_ns = pts_ns
-        return Placement(filled, ended=ended)
+        begin, end = self._next, self._point_at(pts_ns) + 1
+        if end <= begin and ended is None:
+            return BETWEEN
+        self._next = max(begin, end)
+        return Placement(range(begin, self._next), ended=ended)
 
     def _after(self, pts_ns: int, ended: EndReason) -> Placement:
         """Go on after a hole in time: a file keeps its grid, a camera gets a new one."""

@@ -9,7 +9,6 @@ with ``fit="letterbox"``, what is shown is shrunk to fit into the square, and ba
 """
 
 from fractions import Fraction
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +32,15 @@ MIN_CUT_PX = 2  # of a side: chroma may be stored for every other pixel
 BETWEEN = "yuv444p"  # chroma at full size, so that converting it needs no second scaling
 
 
+class Box(NamedTuple):
+    """A part of a picture, in pixels as stored."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
 class Scaler:
     """Scales the pictures of one stream; keeps FFmpeg's scaling tables between them."""
 
@@ -40,6 +48,9 @@ class Scaler:
         self._spec = spec
         self._region_cutter, self._middle_cutter = _Cutter(), _Cutter()
         self._centre_cutter = _Cutter()
+        self._shapes_of: tuple[int, ...] = ()
+        """Width and height as stored, and the aspect of a pixel, for which these were computed."""
+        self._shapes: tuple[Box, tuple[int, int]] = (Box(0, 0, 0, 0), (0, 0))
         self._shrinker = VideoReformatter()
         self._converter = VideoReformatter()
 
@@ -75,17 +86,28 @@ class Scaler:
             frame.color_range = 0
         if self._spec.region:
             frame = self._region_cutter.cut(frame, _box_of(self._spec.region, frame))
-        if self._spec.fit == "letterbox":
-            size = frame.width, frame.height
-            width, height = fit_inside(*size, pixel_aspect=pixel_aspect, long=self._spec.size_px)
-        else:  # of a strip, all but the centre would be made large to be cut off
-            box = middle(frame.width, frame.height, pixel_aspect=pixel_aspect)
-            frame = self._middle_cutter.cut(frame, box)
-            size = frame.width, frame.height
-            width, height = fit(*size, pixel_aspect=pixel_aspect, short=self._spec.short_side_px)
+        stored = (frame.width, frame.height, *pixel_aspect.as_integer_ratio())
+        if stored != self._shapes_of:
+            self._shapes, self._shapes_of = self._new_shapes(frame, pixel_aspect), stored
+        box, (width, height) = self._shapes
         return self._shrinker.reformat(
-            frame, width=width, height=height, format=BETWEEN, interpolation=SHRINK, threads=1
+            self._middle_cutter.cut(frame, box),
+            width=width,
+            height=height,
+            format=BETWEEN,
+            interpolation=SHRINK,
+            threads=1,
         )
+
+    def _new_shapes(self, frame: VideoFrame, pixel_aspect: Fraction) -> tuple[Box, tuple[int, int]]:
+        """What is taken of pictures like this one, and how large that is made."""
+        spec, size = self._spec, (frame.width, frame.height)
+        if spec.fit == "letterbox":
+            return Box(0, 0, *size), fit_inside(*size, pixel_aspect=pixel_aspect, long=spec.size_px)
+        # of a strip, all but the centre would be made large to be cut off
+        box = middle(*size, pixel_aspect=pixel_aspect)
+        short = fit(box.width, box.height, pixel_aspect=pixel_aspect, short=spec.short_side_px)
+        return box, short
 
     def _rgb(self, small: VideoFrame) -> NDArray[np.uint8]:
         """[H, W, 3], in memory that the next call uses again."""
@@ -94,15 +116,6 @@ class Scaler:
         plane = small.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
         return rows[:, : 3 * width].reshape(height, width, 3)
-
-
-class Box(NamedTuple):
-    """A part of a picture, in pixels as stored."""
-
-    left: int
-    top: int
-    width: int
-    height: int
 
 
 class _Cutter:
@@ -166,7 +179,6 @@ def _upright(rows_HWC: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8
     return np.array(np.rot90(rows_HWC, k=turns) if turns else rows_HWC, order="C")
 
 
-@lru_cache(maxsize=16)  # asked for each sample, new for each size
 def middle(width: int, height: int, *, pixel_aspect: Fraction) -> Box:
     """The middle of a picture, all of it unless it is a strip."""
     aspect = _bounded(pixel_aspect)
@@ -180,7 +192,6 @@ def _bounded(pixel_aspect: Fraction) -> Fraction:
     return pixel_aspect if 1 / MAX_ASPECT <= pixel_aspect <= MAX_ASPECT else Fraction(1)
 
 
-@lru_cache(maxsize=16)
 def fit(width: int, height: int, *, pixel_aspect: Fraction, short: int) -> tuple[int, int]:
     """Width and height, with square pixels, whose smaller one is ``short``."""
     shown_width = width * _bounded(pixel_aspect)
@@ -189,7 +200,6 @@ def fit(width: int, height: int, *, pixel_aspect: Fraction, short: int) -> tuple
     return max(short, round(short * shown_width / height)), short
 
 
-@lru_cache(maxsize=16)
 def fit_inside(width: int, height: int, *, pixel_aspect: Fraction, long: int) -> tuple[int, int]:
     """Width and height, with square pixels, whose larger one is ``long``."""
     shown_width = width * _bounded(pixel_aspect)

@@ -31,6 +31,7 @@ class Timeline(Generic[Item]):
 
     def __init__(self, time_base: Fraction, *, nominal_fps: Fraction | None) -> None:
         self.time_base = time_base
+        self._wraps = time_base == WRAP_TIME_BASE
         self.untimed = 0
         tick_ns = NS * time_base
         self._tick = (tick_ns.numerator, tick_ns.denominator)
@@ -92,7 +93,7 @@ class Timeline(Generic[Item]):
 
     def _unwrapped(self, pts: int) -> int:
         pts += self._offset
-        if self.time_base == WRAP_TIME_BASE and self._last is not None:
+        if self._wraps and self._last is not None:
             turns = round((self._last - pts) / WRAP)  # a jump of under half a turn is a jump
             self._offset += turns * WRAP
             pts += turns * WRAP

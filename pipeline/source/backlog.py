@@ -59,8 +59,10 @@ class Backlog:
         self._resting = True
         """Nobody has to be told of what is in line, if anything is."""
         self._woken_s = 0.0
-        self._took_s: float | None = None
-        """CPU time at which a packet was taken, of which it isn't known yet what it took."""
+        self._asked_s = 0.0
+        """CPU time at which a packet was last asked for."""
+        self._took = False
+        """One was taken then, of which it isn't known yet what it took."""
         self._work_s = 0.0
         """What it takes to decode one, by recent ones."""
         self._changed = Condition()
@@ -133,16 +135,17 @@ class Backlog:
             self._wake()
         came_s, packet = self._line.popleft()
         self.taken_s = max(came_s, self._woken_s)
-        self._took_s = self._spent()
         self._bytes -= packet.size
         self._resting = not self._line
+        self._took = True
         return packet
 
     def _learn(self) -> None:
         """How long the packet that was taken last took whoever took it."""
-        if self._took_s is not None:
-            self._work_s += (self._spent() - self._took_s - self._work_s) / SMOOTH
-            self._took_s = None
+        spent_s = self._spent()
+        if self._took:
+            self._work_s += (spent_s - self._asked_s - self._work_s) / SMOOTH
+        self._asked_s, self._took = spent_s, False
 
     def _is_due(self, packet: "Packet[VideoStream]") -> bool:
         """Does the rest end with this packet?"""

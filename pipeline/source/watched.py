@@ -192,11 +192,12 @@ class WatchedFeed:
                 packet = self._backlog.take(POLL_S)
             except EOFError:
                 return
+            now_s = time.monotonic()
             if tally.pictures > pictures:
                 pictures = tally.pictures
-                clock.picture_came(time.monotonic())
+                clock.picture_came(now_s)
                 self._owner.watch.picture()
-            clock.judge(time.monotonic(), came=packet is not None)
+            clock.judge(now_s, came=packet is not None)
             if packet is None:
                 self._judge_inflow()
             else:
