@@ -187,12 +187,9 @@ class Windower:
 def halve(high_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Mean of each 2x2 block, rounded half up; height and width must be even."""
     height, width, channels = high_HWC.shape
-    rows: NDArray[np.uint16] = np.add(high_HWC[0::2], high_HWC[1::2], dtype=np.uint16)
-    row_HX = rows.reshape(height // 2, width * channels)
-    step = 2 * channels
-    low_HWC = np.empty((height // 2, width // 2, channels), np.uint8)
-    for channel in range(channels):  # long rows: numpy takes three times as long for short ones
-        low_HWC[:, :, channel] = (
-            row_HX[:, channel::step] + row_HX[:, channel + channels :: step] + 2
-        ) >> 2
-    return low_HWC
+    rows: NDArray[np.uint16] = np.add(high_HWC[0::2], high_HWC[1::2], dtype=np.uint16).reshape(-1)
+    blocks = rows[:-channels] + rows[channels:]  # of each pixel; every second one is wanted
+    blocks += 2
+    blocks >>= 2
+    pixels = blocks.astype(np.uint8).view(np.dtype((np.void, channels)))
+    return pixels[0::2].copy().view(np.uint8).reshape(height // 2, width // 2, channels)

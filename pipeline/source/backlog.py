@@ -16,7 +16,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from threading import Condition
+from threading import Condition, Lock
 from typing import TYPE_CHECKING
 
 from pipeline.tally import Tally
@@ -65,7 +65,8 @@ class Backlog:
         """One was taken then, of which it isn't known yet what it took."""
         self._work_s = 0.0
         """What it takes to decode one, by recent ones."""
-        self._changed = Condition()
+        self._lock = Lock()
+        self._changed = Condition(self._lock)
         self._starved = False
         """What comes before the next key frame can't be decoded: packets before it are gone."""
         self._closed = False
@@ -80,13 +81,13 @@ class Backlog:
                 self.push(packet)
         except BaseException as raised:  # noqa: BLE001 - carried over
             error = raised
-        with self._changed:
+        with self._lock:
             self._ended, self._error = True, error
             self._changed.notify()
 
     def push(self, packet: "Packet[VideoStream]") -> None:
         """A packet from the network."""
-        with self._changed:
+        with self._lock:
             if self._closed:
                 return
             self._starved &= not packet.is_keyframe
@@ -103,7 +104,7 @@ class Backlog:
 
     def close(self) -> None:
         """Nobody takes any more."""
-        with self._changed:
+        with self._lock:
             self._closed = self._resting = True
             self._line.clear()
 
@@ -114,7 +115,7 @@ class Backlog:
             EOFError: the camera has ended the stream, and all of it was taken.
             BaseException: what ended the stream, once all that came before was taken.
         """
-        with self._changed:
+        with self._lock:
             self._learn()
             if self._resting and not self._ended:
                 self._changed.wait_for(self._is_over, min(timeout_s, self._rest_left_s()))
