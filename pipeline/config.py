@@ -21,6 +21,7 @@ from pipeline.document import read_document
 from pipeline.errors import ConfigError
 from pipeline.knobs import Frozen, Name, NotNegative, Positive, Rate, Share
 from pipeline.settings import MAX_FRAMES, MAX_PIXELS, MAX_SIDE_PX, MAX_SMOOTHING
+from pipeline.small_file import NoFile, read_small
 
 MAX_SECRET_BYTES = 1 << 16
 MAX_THREADS = 256
@@ -266,19 +267,25 @@ def read_secret(*, env: str | None, file: Path | None, what: str) -> str | None:
             shown = env if env.isupper() else "that password_env names"  # else it may be a password
             raise ConfigError(f"{what}: the environment variable {shown} is not set")
         return value
-    if file:
-        try:
-            status = file.stat()
-            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_SECRET_BYTES:
-                raise ConfigError(f"{what}: {file} is no password file: not a file, or a large one")
-            mode, secret = status.st_mode, file.read_text(encoding="utf-8").rstrip("\r\n")
-        except OSError as error:
-            raise ConfigError(  # its path may be the password itself
-                f"{what}: can't read the file that password_file names: {error.strerror}"
-            ) from None
-        except UnicodeDecodeError:  # whose text holds a part of it
-            raise ConfigError(f"{what}: the password file {file} is not text in UTF-8") from None
-        if mode & OTHERS:
-            raise ConfigError(f"{what}: others can read the password file; run: chmod 600 {file}")
-        return secret
-    return None
+    return _secret_in(file, what) if file else None
+
+
+def _secret_in(file: Path, what: str) -> str:
+    try:
+        data, status = read_small(file, MAX_SECRET_BYTES + 1)
+        if len(data) > MAX_SECRET_BYTES:
+            raise NoFile
+        secret = data.decode().rstrip("\r\n")
+    except NoFile:
+        raise ConfigError(
+            f"{what}: {file} is no password file: not a file, or a large one"
+        ) from None
+    except OSError as error:
+        raise ConfigError(  # its path may be the password itself
+            f"{what}: can't read the file that password_file names: {error.strerror}"
+        ) from None
+    except UnicodeDecodeError:  # whose text holds a part of it
+        raise ConfigError(f"{what}: the password file {file} is not text in UTF-8") from None
+    if status.st_mode & OTHERS:
+        raise ConfigError(f"{what}: others can read the password file; run: chmod 600 {file}")
+    return secret

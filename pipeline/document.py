@@ -16,7 +16,7 @@ from pipeline.errors import ConfigError
 from pipeline.small_file import NoFile, read_small
 
 MAX_BYTES = 1 << 20  # 1,000 cameras take about 200 kB
-MAX_VALUES = 100_000  # of all lists and sections, keys included: two seconds of reading
+MAX_VALUES = 100_000  # of all lists and sections, keys included: some seconds of reading
 MAX_KEYS = 1_000  # of one section, what is merged into it included
 MAX_ALIASES = 10_000  # each may merge MAX_KEYS
 MAX_DIGITS = 400  # the largest float written out has 309

@@ -117,7 +117,7 @@ class Backlog:
         """
         with self._lock:
             self._learn()
-            if self._resting and not self._ended:
+            if not self._is_over():
                 self._changed.wait_for(self._is_over, min(timeout_s, self._rest_left_s()))
             if self._line:
                 rests = self._resting and not self._ended and self._rest_left_s() > 0
@@ -129,6 +129,7 @@ class Backlog:
             return None
 
     def _is_over(self) -> bool:
+        """Has the wait of whoever takes an end?"""
         return not self._resting or self._ended
 
     def _taken(self) -> "Packet[VideoStream]":

@@ -256,7 +256,7 @@ class _Player:
             self._emit(number, unit, video.fps)
 
     def _wait_until(self, due_s: float) -> None:
-        """Or until nobody looks any more; to sleep costs a third of waiting for an event."""
+        """Or until nobody looks any more; to sleep takes less CPU than to wait for an event."""
         wait_s = due_s - time.monotonic()
         if wait_s > NAP_S:
             self._gone.wait(wait_s)

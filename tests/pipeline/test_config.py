@@ -1,5 +1,6 @@
 """The config file: what is refused, and that nothing secret is shown."""
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -311,7 +312,14 @@ def test_settings_of_another_shape_are_told_in_words_of_yaml(
 
 def test_a_password_file_is_a_small_text_file(tmp_path: Path) -> None:
     (tmp_path / "odd").write_bytes(b"hunter\xe9")
-    for path, why in ((Path("/dev/zero"), "no password file"), (tmp_path / "odd", "UTF-8")):
+    (tmp_path / "large").write_bytes(b"x" * 70_000)
+    os.mkfifo(tmp_path / "pipe")
+    for path, why in (
+        (Path("/dev/zero"), "no password file"),
+        (tmp_path / "large", "no password file"),
+        (tmp_path / "pipe", "no password file"),
+        (tmp_path / "odd", "UTF-8"),
+    ):
         with pytest.raises(ConfigError, match=why) as info:
             read_secret(env=None, file=path, what="redis")
         assert "xe9" not in str(info.value)
