@@ -137,15 +137,17 @@ class ControlServer:
                 "detach or reload, or give this one another --state-dir"
             ) from None
         self._listener = socket.socket(socket.AF_UNIX)
+        making = self._path.with_suffix(".new")
         try:
-            self._path.unlink(missing_ok=True)
-            self._listener.bind(str(self._path))
+            making.unlink(missing_ok=True)
+            self._listener.bind(str(making))
+            making.chmod(0o600)
+            self._listener.listen(16)
+            making.replace(self._path)  # whoever sees it is let in: between the two it refuses
         except OSError as error:
             self._listener.close()
             os.close(self._lock)
             raise ConfigError(f"{self._path}: can't be made: {error.strerror}") from None
-        self._path.chmod(0o600)
-        self._listener.listen(16)
         self._listener.settimeout(POLL_S)
 
     @contextmanager

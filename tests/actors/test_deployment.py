@@ -426,3 +426,24 @@ def test_one_deployment_per_folder_and_the_folder_may_have_a_long_name(tmp_path:
         Control(folder).cameras()
     with ControlServer(folder):
         pass
+
+
+def test_whoever_sees_the_socket_is_let_in(tmp_path: Path) -> None:
+    refused: list[OSError] = []
+
+    def knock() -> None:
+        with socket.socket(socket.AF_UNIX) as line:
+            while True:
+                try:
+                    return line.connect(str(tmp_path / "control.sock"))
+                except FileNotFoundError:
+                    continue
+                except ConnectionRefusedError as error:
+                    return refused.append(error)
+
+    for _ in range(100):
+        knocking = threading.Thread(target=knock)
+        knocking.start()
+        with ControlServer(tmp_path):
+            knocking.join()
+    assert not refused
