@@ -12,9 +12,12 @@ def main() -> None:
     Exit codes: 0 all fine, 1 some input failed or events can't be written, 2 the call or the config
     is wrong.
     """
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    ours = [number for number, handler in usual.items() if signal.getsignal(number) is handler]
-    for number in ours:  # else the caller knows better, nohup for one
+    usual = {  # else the caller knows better; a script's "command &" begins deaf to SIGINT
+        signal.SIGINT: (signal.default_int_handler, signal.SIG_IGN),
+        signal.SIGTERM: (signal.SIG_DFL,),
+    }
+    ours = [number for number, handlers in usual.items() if signal.getsignal(number) in handlers]
+    for number in ours:
         signal.signal(number, _leave)
     from actors.cli.app import app_for, call  # takes seconds, in which people press Ctrl-C
 

@@ -22,7 +22,7 @@ def test_a_signal_while_it_starts_is_one_line(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # nohup's is deaf to it
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN),  # a script's "command &"
     )
     maps = Path(f"/proc/{child.pid}/maps")
     wait_until(lambda: library in maps.read_text(), f"{library} is being loaded", timeout_s=100)

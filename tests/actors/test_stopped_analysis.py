@@ -26,7 +26,7 @@ events: {enter: 0.02, exit: 0.001, smoothing_windows: 1, min_duration_s: 0, upda
 """
 """So much is an event that some are open at any moment, and long enough for updates."""
 
-ROUNDS = 12
+ROUNDS = 8
 """So often the room is shown: a blow must fall before the end on a fast machine too."""
 
 
@@ -121,14 +121,15 @@ def test_a_rerun_makes_the_stream_whole(
     after: list[int],
     more: list[str],
 ) -> None:
-    """A blow at so many entries, then a run that begins anew; the last one is let be."""
+    """A blow after so many new entries, then a run that begins anew; the last one is let be."""
     with RedisServer() as server:
         for count in after:
+            wanted = entries(server) + count
             child = analyze(video, server, tmp_path / "state", *more)
             try:
                 wait_until(
-                    lambda c=child, n=count: entries(server) >= n or c.poll() is not None,
-                    f"{count} entries",
+                    lambda c=child, n=wanted: entries(server) >= n or c.poll() is not None,
+                    f"{wanted} entries",
                     120,
                 )
                 child.send_signal(blow)
