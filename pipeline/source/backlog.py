@@ -30,7 +30,12 @@ MAX_PACKETS = 1024  # a camera that sends what it has kept, all at once: 40 s at
 MAX_BYTES = 64 << 20  # 40 s at 12 Mbit/s
 REST_S = 0.5  # from one window to the next, mostly
 WORK_S = 0.05  # what is wanted comes so long after the packet that ends the rest: see decode
-SMOOTH = 8  # takes that the estimate of a take's work looks back on
+MEASURED = 17
+"""The work of one packet in so many is measured; no usual distance of key frames, which make more
+of it. It takes a system call, in which a busy machine takes the CPU away, and with it Python's
+lock, for which other cameras wait."""
+
+SMOOTH = 4  # measurements that the estimate of a packet's work looks back on
 
 
 class Backlog:
@@ -59,10 +64,10 @@ class Backlog:
         self._resting = True
         """Nobody has to be told of what is in line, if anything is."""
         self._woken_s = 0.0
-        self._asked_s = 0.0
-        """CPU time at which a packet was last asked for."""
-        self._took = False
-        """One was taken then, of which it isn't known yet what it took."""
+        self._taken = 0
+        """Packets that were taken."""
+        self._began_s: float | None = None
+        """CPU time at which the last one was, if its work is measured."""
         self._work_s = 0.0
         """What it takes to decode one, by recent ones."""
         self._lock = Lock()
@@ -121,7 +126,7 @@ class Backlog:
                 self._changed.wait_for(self._is_over, min(timeout_s, self._rest_left_s()))
             if self._line:
                 rests = self._resting and not self._ended and self._rest_left_s() > 0
-                return None if rests else self._taken()
+                return None if rests else self._next()
             if self._error is not None:
                 raise self._error
             if self._ended:
@@ -132,22 +137,24 @@ class Backlog:
         """Has the wait of whoever takes an end?"""
         return not self._resting or self._ended
 
-    def _taken(self) -> "Packet[VideoStream]":
+    def _next(self) -> "Packet[VideoStream]":
         if self._resting:
             self._wake()
         came_s, packet = self._line.popleft()
         self.taken_s = max(came_s, self._woken_s)
         self._bytes -= packet.size
         self._resting = not self._line
-        self._took = True
+        if self._taken % MEASURED == 0:
+            self._began_s = self._spent()
+        self._taken += 1
         return packet
 
     def _learn(self) -> None:
-        """How long the packet that was taken last took whoever took it."""
-        spent_s = self._spent()
-        if self._took:
-            self._work_s += (spent_s - self._asked_s - self._work_s) / SMOOTH
-        self._asked_s, self._took = spent_s, False
+        """How long the packet that was taken last took whoever took it, if that is measured."""
+        if self._began_s is not None:
+            spent_s, known = self._spent() - self._began_s, self._taken // MEASURED + 1
+            self._work_s += (spent_s - self._work_s) / min(SMOOTH, known)
+            self._began_s = None
 
     def _is_due(self, packet: "Packet[VideoStream]") -> bool:
         """Does the rest end with this packet?"""
