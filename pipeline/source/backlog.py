@@ -16,6 +16,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from statistics import median
 from threading import Condition, Lock
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,11 @@ MAX_PACKETS = 1024  # a camera that sends what it has kept, all at once: 40 s at
 MAX_BYTES = 64 << 20  # 40 s at 12 Mbit/s
 REST_S = 0.5  # from one window to the next, mostly
 WORK_S = 0.05  # what is wanted comes so long after the packet that ends the rest: see decode
-MEASURED = 17
-"""The work of one packet in so many is measured; no usual distance of key frames, which make more
-of it. It takes a system call, in which a busy machine takes the CPU away, and with it Python's
-lock, for which other cameras wait."""
-
-SMOOTH = 4  # measurements that the estimate of a packet's work looks back on
+MEASURED = 17  # the work of one packet in so many; key frames, which make more, come otherwise
+LATEST = 5
+"""So many works are looked at, and the middle one counts: by the clock, some last for as long as
+the CPU was away. Whoever asks a busy machine for CPU time loses the CPU, and Python's lock goes
+with it, for which other cameras wait."""
 
 
 class Backlog:
@@ -47,13 +47,11 @@ class Backlog:
         *,
         rest_s: float = REST_S,
         now: Callable[[], float] = time.monotonic,
-        spent: Callable[[], float] = time.thread_time,
     ) -> None:
-        """``rest_s``: for how long packets may rest at most; ``spent``: CPU time of who takes."""
+        """``rest_s``: for how long packets may rest at most."""
         self._tally = tally
         self._rest_s = rest_s
         self._now = now
-        self._spent = spent
         self._line: deque[tuple[float, Packet[VideoStream]]] = deque()
         self._bytes = 0
         self.taken_s = 0.0
@@ -67,7 +65,8 @@ class Backlog:
         self._taken = 0
         """Packets that were taken."""
         self._began_s: float | None = None
-        """CPU time at which the last one was, if its work is measured."""
+        """When the last one was, if its work is measured."""
+        self._works_s: deque[float] = deque(maxlen=LATEST)
         self._work_s = 0.0
         """What it takes to decode one, by recent ones."""
         self._lock = Lock()
@@ -145,16 +144,15 @@ class Backlog:
         self._bytes -= packet.size
         self._resting = not self._line
         if self._taken % MEASURED == 0:
-            self._began_s = self._spent()
+            self._began_s = self._now()
         self._taken += 1
         return packet
 
     def _learn(self) -> None:
         """How long the packet that was taken last took whoever took it, if that is measured."""
         if self._began_s is not None:
-            spent_s, known = self._spent() - self._began_s, self._taken // MEASURED + 1
-            self._work_s += (spent_s - self._work_s) / min(SMOOTH, known)
-            self._began_s = None
+            self._works_s.append(self._now() - self._began_s)
+            self._work_s, self._began_s = median(self._works_s), None
 
     def _is_due(self, packet: "Packet[VideoStream]") -> bool:
         """Does the rest end with this packet?"""
