@@ -143,7 +143,7 @@ class ControlServer:
             self._listener.bind(str(making))
             making.chmod(0o600)
             self._listener.listen(16)
-            making.replace(self._path)  # whoever sees it is let in: between the two it refuses
+            making.replace(self._path)  # whoever sees it is let in: it refuses until it listens
         except OSError as error:
             self._listener.close()
             os.close(self._lock)
