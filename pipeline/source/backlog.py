@@ -124,7 +124,7 @@ class Backlog:
             if not self._is_over():
                 self._changed.wait_for(self._is_over, min(timeout_s, self._rest_left_s()))
             if self._line:
-                rests = self._resting and not self._ended and self._rest_left_s() > 0
+                rests = not self._is_over() and self._rest_left_s() > 0
                 return None if rests else self._next()
             if self._error is not None:
                 raise self._error

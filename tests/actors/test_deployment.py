@@ -442,7 +442,7 @@ def test_whoever_sees_the_socket_is_let_in(tmp_path: Path) -> None:
                     return refused.append(error)
 
     for _ in range(100):
-        knocking = threading.Thread(target=knock)
+        knocking = threading.Thread(target=knock, daemon=True)
         knocking.start()
         with ControlServer(tmp_path):
             knocking.join()
